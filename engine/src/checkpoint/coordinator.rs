@@ -1,0 +1,140 @@
+//! Commits epochs in order: all tables, then the completion record. There is one in a cluster.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use futures::future;
+use tokio::sync::mpsc;
+
+use super::state::{StateLog, StateManifest};
+use super::{CheckpointStore, Completion, History};
+use crate::Epoch;
+use crate::bridge::{FaultCell, Outbox};
+use crate::failpoint;
+use crate::progress::Progress;
+use crate::stage::{Commit, Committed, Committer, Fault, Staged, StageError};
+
+/// A sink with a committer, and what goes into the metadata of its commits.
+pub(crate) struct TableSink {
+    pub(crate) stage: String,
+    pub(crate) committer: Box<dyn Committer>,
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+/// An epoch whose rows are all staged, in every sink and on every worker.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) epoch: Epoch,
+    pub(crate) ingest_time: DateTime<Utc>,
+    /// By sink.
+    pub(crate) tables: BTreeMap<String, Vec<Staged>>,
+    /// By stateful operator.
+    pub(crate) state: BTreeMap<String, Vec<Staged>>,
+}
+
+/// Owner of all tables of the pipeline.
+pub(crate) struct Coordinator {
+    tables: Vec<TableSink>,
+    state: Vec<StateLog>,
+    manifests: BTreeMap<String, StateManifest>,
+    store: CheckpointStore,
+}
+
+impl Coordinator {
+    /// Opens every table and makes sure that tables and state tell the same story.
+    pub(crate) async fn open(
+        mut tables: Vec<TableSink>,
+        state: Vec<StateLog>,
+        store: CheckpointStore,
+        history: &History,
+    ) -> Result<Self, Fault> {
+        future::try_join_all(tables.iter_mut().map(|table| async {
+            let fault = |error| Fault { stage: table.stage.clone(), epoch: None, error };
+            let held = table.committer.committed().await.map_err(fault)?;
+            agree(&table.stage, held, history, &store).map_err(fault)
+        }))
+        .await?;
+        let manifests = history.completed.as_ref().map(|c| c.state.clone()).unwrap_or_default();
+        Ok(Self { tables, state, manifests, store })
+    }
+
+    /// Commits what becomes ready, in order, until the graph is done or something fails.
+    pub(crate) async fn run(
+        mut self,
+        mut ready: mpsc::UnboundedReceiver<Ready>,
+        done: Outbox<Completion>,
+        progress: Arc<Progress>,
+        faults: FaultCell,
+    ) {
+        while let Some(epoch) = ready.recv().await {
+            let number = epoch.epoch;
+            if faults.is_raised() {
+                break;
+            }
+            match self.epoch(epoch).await {
+                Ok(completion) => {
+                    progress.complete(&completion);
+                    if done.send(completion).await.is_err() {
+                        break;
+                    }
+                }
+                Err((stage, error)) => {
+                    faults.raise(Fault { stage, epoch: Some(number), error });
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn epoch(&mut self, mut ready: Ready) -> Result<Completion, (String, StageError)> {
+        let epoch = ready.epoch;
+        failpoint::hit("after-staging", epoch);
+        let commits = self.tables.iter_mut().map(|table| {
+            let staged = ready.tables.remove(&table.stage).unwrap_or_default();
+            let commit = Commit { epoch, staged, ingest_time: ready.ingest_time, metadata: table.metadata.clone() };
+            async {
+                let committed = table.committer.commit(commit).await.map_err(|e| (table.stage.clone(), e))?;
+                failpoint::hit(&format!("after-commit:{}", table.stage), epoch);
+                Ok::<(String, Committed), (String, StageError)>((table.stage.clone(), committed))
+            }
+        });
+        // All of them are carried to their end, also when one fails: a commit is never dropped half-way.
+        let results = future::join_all(commits).await;
+        let tables = results.into_iter().collect::<Result<BTreeMap<_, _>, _>>()?;
+        for log in &self.state {
+            let before = self.manifests.remove(log.stage()).unwrap_or_default();
+            let staged = ready.state.remove(log.stage()).unwrap_or_default();
+            let after = log.advance(before, epoch, staged).await.map_err(|e| (log.stage().to_owned(), e))?;
+            self.manifests.insert(log.stage().to_owned(), after);
+        }
+        failpoint::hit("after-commits", epoch);
+        let completion = Completion { epoch, finished: Utc::now(), tables, state: self.manifests.clone() };
+        self.store.complete(&completion).await.map_err(|e| ("checkpoint".to_owned(), e))?;
+        failpoint::hit("after-complete", epoch);
+        Ok(completion)
+    }
+}
+
+/// A table may hold what is complete and what was bound after it, nothing else.
+fn agree(stage: &str, held: Option<Epoch>, history: &History, store: &CheckpointStore) -> Result<(), StageError> {
+    let completed = history.completed_epoch();
+    let known = history.completed.as_ref().is_none_or(|c| c.tables.contains_key(stage));
+    match held {
+        Some(held) if held > history.last_bound => Err(StageError::user(format!(
+            "the table holds epoch {held}, but the pipeline's state knows only {}",
+            history.last_bound
+        ))
+        .object(store.url())
+        .hint("the state was lost or `state:` points elsewhere; writing on would double rows. Put the state back, or use new tables")),
+        Some(held) if held < completed => Err(StageError::user(format!("the table holds epoch {held}, but epoch {completed} was completed"))
+            .hint("the table was restored to an older version; writing on would leave a hole. Put the table back, or use new tables and a new `state:`")),
+        None if completed > 0 && known => Err(StageError::user(format!("the table is new, but epoch {completed} was completed"))
+            .hint("the table was deleted or moved; writing on would leave a hole. Put it back, or use a new `state:` to fill it anew")),
+        None if completed > 0 => {
+            tracing::warn!(stage, "the table is new in this pipeline: it begins with epoch {}", completed + 1);
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}

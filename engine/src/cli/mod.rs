@@ -1,0 +1,182 @@
+//! The command line. Every command that takes a spec compiles it the same way.
+
+mod check;
+mod reference;
+mod run;
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
+
+use crate::Registry;
+use crate::plan::{Plan, compile};
+use crate::secret;
+use crate::spec::{Vars, load_file};
+
+/// Everything went as asked.
+pub const DONE: u8 = 0;
+/// A run failed.
+pub const FAILED: u8 = 1;
+/// The spec or the command line is wrong.
+pub const USAGE: u8 = 2;
+/// The run was interrupted and has stopped in order.
+pub const INTERRUPTED: u8 = 130;
+
+/// A command that a stage crate brings along.
+pub trait Command: Send + Sync + 'static {
+    /// Name and arguments.
+    fn describe(&self) -> clap::Command;
+
+    /// Runs it; returns the exit code.
+    fn run(&self, cli: &Cli<'_>, arguments: &ArgMatches) -> u8;
+}
+
+/// What commands share.
+pub struct Cli<'a> {
+    /// The kinds there are.
+    pub registry: &'a Registry,
+}
+
+/// Alluvium: declarative dataflow from a YAML file.
+#[derive(Parser)]
+#[command(name = "alluvium", version, about, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Builtin,
+}
+
+#[derive(Subcommand)]
+enum Builtin {
+    /// Process everything that is there, then end.
+    Run(run::RunArguments),
+    /// Show all problems of a spec. Touches nothing.
+    Check(SpecArguments),
+    /// Show the plan: stages in order, columns, routes, guarantees.
+    Explain(SpecArguments),
+    /// Draw the plan.
+    Graph(check::GraphArguments),
+    /// List the kinds of stages, or show the reference of one.
+    Stages(reference::StagesArguments),
+    /// Print the JSON Schema of a spec, for editors.
+    Schema,
+}
+
+/// A spec and its variables.
+#[derive(Args, Debug, Clone)]
+pub struct SpecArguments {
+    /// The pipeline spec, a YAML file.
+    #[arg(value_name = "SPEC")]
+    pub spec: PathBuf,
+    /// Set a variable of the spec; wins over the environment.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_assignment)]
+    pub set: Vec<(String, String)>,
+}
+
+fn parse_assignment(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// Runs the command line of this process.
+pub fn main(registry: &Registry) -> ExitCode {
+    let mut command = <Arguments as clap::CommandFactory>::command();
+    for extra in registry.commands() {
+        command = command.subcommand(extra.describe());
+    }
+    let matches = match command.try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => {
+            // Help and version are "errors" of clap that belong on standard output.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { USAGE } else { DONE });
+        }
+    };
+    logging();
+    let cli = Cli { registry };
+    if let Some((name, arguments)) = matches.subcommand()
+        && let Some(extra) = registry.commands().iter().find(|c| c.describe().get_name() == name)
+    {
+        return ExitCode::from(extra.run(&cli, arguments));
+    }
+    let code = match Arguments::from_arg_matches(&matches).map(|a| a.command) {
+        Ok(Builtin::Run(arguments)) => run::run(&cli, &arguments),
+        Ok(Builtin::Check(arguments)) => check::check(&cli, &arguments),
+        Ok(Builtin::Explain(arguments)) => check::explain(&cli, &arguments),
+        Ok(Builtin::Graph(arguments)) => check::graph(&cli, &arguments),
+        Ok(Builtin::Stages(arguments)) => reference::stages(&cli, &arguments),
+        Ok(Builtin::Schema) => reference::schema(&cli),
+        Err(error) => {
+            let _ = error.print();
+            USAGE
+        }
+    };
+    ExitCode::from(code)
+}
+
+/// Warnings and worse. Libraries whose errors come back as results, and are then told with their place, are left out.
+const LOGGED: &str = "warn,buoyant_kernel=off,delta_kernel=off";
+
+/// Logs go to standard error; `ALLUVIUM_LOG` asks for more or less than [`LOGGED`], in the form of `RUST_LOG`.
+fn logging() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("ALLUVIUM_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(LOGGED));
+    // A second subscriber in the same process, as in tests, is no reason to stop.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(|| Redacting)
+        .try_init();
+}
+
+/// Standard error without secrets.
+struct Redacting;
+
+impl Write for Redacting {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        std::io::stderr().write_all(secret::redact(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+impl Cli<'_> {
+    /// Compiles a spec; shows its problems and returns the exit code if it has any.
+    ///
+    /// # Errors
+    /// The exit code.
+    pub fn compile(&self, spec: &Path, set: &[(String, String)], runtime: &tokio::runtime::Handle) -> Result<Arc<Plan>, u8> {
+        let vars = Vars::from_env(set.iter().cloned());
+        let plan = load_file(spec, &vars).and_then(|spec| compile(&spec, self.registry, runtime));
+        plan.map(Arc::new).map_err(|problems| {
+            say_error(&problems.render(std::io::stderr().is_terminal()));
+            USAGE
+        })
+    }
+
+    /// A runtime for a command.
+    ///
+    /// # Errors
+    /// The exit code.
+    pub fn runtime(&self, workers: usize) -> Result<tokio::runtime::Runtime, u8> {
+        crate::runtime::tokio_runtime(workers).map_err(|e| {
+            say_error(&format!("error: threads cannot be started: {e}\n"));
+            FAILED
+        })
+    }
+}
+
+/// Writes to standard output, without secrets. A closed pipe is the reader's choice, not an error.
+pub fn say(text: &str) {
+    let _ = std::io::stdout().write_all(secret::redact(text).as_bytes());
+}
+
+/// Writes to standard error, without secrets.
+pub fn say_error(text: &str) {
+    let _ = std::io::stderr().write_all(secret::redact(text).as_bytes());
+}

@@ -1,0 +1,95 @@
+//! `run`: everything that is there is processed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Args;
+
+use super::{Cli, DONE, FAILED, INTERRUPTED, SpecArguments, say, say_error};
+use crate::plan::Plan;
+use crate::progress::{Progress, Terminal, summary};
+use crate::runtime::{Ended, RunOptions, Stop, run as run_plan};
+use crate::secret;
+
+#[derive(Args)]
+pub(super) struct RunArguments {
+    #[command(flatten)]
+    spec: SpecArguments,
+    /// Worker threads. The tables are the same with any number.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    workers: u16,
+}
+
+pub(super) fn run(cli: &Cli<'_>, arguments: &RunArguments) -> u8 {
+    let workers = usize::from(arguments.workers);
+    let started = cli.runtime(workers).and_then(|runtime| {
+        let plan = cli.compile(&arguments.spec.spec, &arguments.spec.set, runtime.handle())?;
+        Ok((runtime, plan))
+    });
+    match started {
+        Ok((runtime, plan)) => run_compiled(&plan, &runtime, workers),
+        Err(code) => code,
+    }
+}
+
+fn run_compiled(plan: &Arc<Plan>, runtime: &tokio::runtime::Runtime, workers: usize) -> u8 {
+    let progress = Arc::new(Progress::new(plan));
+    let stop = Stop::default();
+    listen(runtime, &stop);
+    let mut terminal = Terminal::new(plan);
+    let started = Instant::now();
+    let options = RunOptions { workers, ..RunOptions::default() };
+    let ended = run_plan(plan, &options, runtime, &progress, &stop, || terminal.show(plan, &progress));
+    terminal.end();
+    match ended {
+        Ok(ended) => {
+            say(&summary(plan, &progress, started.elapsed(), &table_urls(plan)));
+            if ended == Ended::Drained { INTERRUPTED } else { DONE }
+        }
+        Err(fault) => {
+            let kept = match progress.completed() {
+                0 => "no epoch was completed".to_owned(),
+                epoch => format!("complete up to epoch {epoch}"),
+            };
+            say_error(&format!("error: {fault}\n  tables: {kept}; run again to go on from there\n"));
+            FAILED
+        }
+    }
+}
+
+fn table_urls(plan: &Plan) -> BTreeMap<String, String> {
+    let tables = plan.stages.iter().filter_map(|s| Some((s.name.clone(), secret::public_url(&s.outputs.table.as_ref()?.url))));
+    tables.collect()
+}
+
+/// The first Ctrl-C drains, the second ends at once; both are safe.
+fn listen(runtime: &tokio::runtime::Runtime, stop: &Stop) {
+    let stop = stop.clone();
+    runtime.spawn(async move {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();
+        loop {
+            let terminated = async {
+                match terminate.as_mut() {
+                    Some(signal) => signal.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                interrupted = tokio::signal::ctrl_c() => if interrupted.is_err() { return },
+                _ = terminated => {}
+            }
+            if stop.is_asked() {
+                say_error("stopped at once; the next run completes what was open\n");
+                end_now();
+            }
+            stop.drain();
+            say_error("finishing the open epochs; once more to stop at once\n");
+        }
+    });
+}
+
+#[expect(clippy::exit, reason = "a person has asked twice; bindings and commits make this safe at any moment")]
+fn end_now() -> ! {
+    std::process::exit(i32::from(INTERRUPTED))
+}

@@ -1,0 +1,44 @@
+//! What travels between workers besides rows.
+//!
+//! Timely encodes these with a format that is not self-describing, so what has optional parts travels as JSON.
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::Binding;
+
+/// From the task that mints epochs to the operator that opens them.
+pub(crate) enum Minted {
+    /// The epoch's binding is durable.
+    Epoch(Binding),
+    /// There will be no further epoch in this run.
+    Done,
+}
+
+/// A split for a worker to read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Assignment {
+    pub(crate) worker: u64,
+    /// The source, by its index in the plan.
+    pub(crate) stage: u64,
+    /// JSON of the split.
+    pub(crate) split: Vec<u8>,
+    /// Processing time of the epoch, in microseconds since 1970.
+    pub(crate) ingest_micros: i64,
+}
+
+/// An epoch exists.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct EpochNote {
+    /// Processing time, in microseconds since 1970.
+    pub(crate) ingest_micros: i64,
+}
+
+/// Something staged for an epoch.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StagedMessage {
+    /// The stage, by its index in the plan.
+    pub(crate) stage: u64,
+    /// State of an operator, not rows of a table.
+    pub(crate) state: bool,
+    pub(crate) payload: Vec<u8>,
+}

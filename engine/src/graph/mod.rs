@@ -1,0 +1,237 @@
+//! Plan to Timely: every worker renders the same operators in the same order.
+//!
+//! ```text
+//!            splits                rows                         staged
+//!   mint ----------> source --> transform --> sink ------------------------> commit --> probe
+//!    |  (worker 0)   (all)        (all)      (all; passes its input on)   (worker 0)
+//!    +---------------------------- epochs ------------------------------------^
+//! ```
+//!
+//! `mint` opens epochs whose bindings are durable. A source holds the capability of an epoch while it reads. A sink
+//! stages, and sends what it staged when its frontier passes the epoch. `commit` sees the frontier of all sinks: when
+//! it passes an epoch, everything is staged everywhere, and the coordinator commits table by table.
+
+mod commit;
+mod messages;
+mod mint;
+mod offload;
+mod sink;
+mod source;
+mod transform;
+
+pub(crate) use commit::CommitLink;
+pub(crate) use messages::Minted;
+pub(crate) use transform::panic_text;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+use arrow::record_batch::RecordBatch;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::DistributorPact;
+use timely::dataflow::operators::generic::Operator as _;
+use timely::dataflow::operators::probe::Handle;
+use timely::dataflow::operators::{Concatenate, Enter, Leave, Probe};
+use timely::dataflow::{Scope, Stream};
+
+use crate::batch::{ByKey, KeyHasher};
+use crate::bridge::{FaultCell, Outbox, Pressure};
+use crate::checkpoint::{StateLog, StateWriter};
+use crate::plan::{Plan, PlannedStage, reject_schema};
+use crate::stage::{BatchStream, Fault, OperatorContext, Role, Route, Shared, Stage, StageContext, StageError};
+use crate::{Batch, Epoch};
+use messages::{Assignment, EpochNote, StagedMessage};
+
+/// Streams of the parts that are not rows.
+type Assignments<'scope> = Stream<'scope, Epoch, Vec<Assignment>>;
+type Notes<'scope> = Stream<'scope, Epoch, Vec<EpochNote>>;
+type StagedStream<'scope> = Stream<'scope, Epoch, Vec<StagedMessage>>;
+
+/// What the workers of a process share.
+pub(crate) struct Process {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) faults: FaultCell,
+    pub(crate) pressure: Pressure,
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) shared: Shared,
+    /// State rows by stage, as of the last complete epoch.
+    pub(crate) state: BTreeMap<String, Arc<Vec<RecordBatch>>>,
+    pub(crate) state_logs: BTreeMap<String, StateLog>,
+    /// The first epoch that this run may open.
+    pub(crate) first_epoch: Epoch,
+    /// Taken by worker 0, which leads: starts the task that mints epochs, and the one that commits them.
+    pub(crate) lead: Mutex<Option<Lead>>,
+}
+
+/// How the leading worker starts its tasks.
+pub(crate) struct Lead {
+    pub(crate) mint: Box<dyn FnOnce(Outbox<Minted>) + Send>,
+    pub(crate) commit: CommitLink,
+}
+
+/// What a worker watches.
+pub(crate) struct Rendered {
+    /// Passes an epoch when it is complete: committed in every table, and recorded.
+    pub(crate) complete: Handle<Epoch>,
+    /// By stage: passes an epoch when the stage has no more rows of it.
+    pub(crate) stages: Vec<Handle<Epoch>>,
+}
+
+/// The streams that a stage gives.
+struct Ports<'scope> {
+    rows: BatchStream<'scope>,
+    rejects: Option<BatchStream<'scope>>,
+}
+
+/// Renders the whole plan.
+pub(crate) fn render<'scope>(process: &Process, scope: Scope<'scope, Epoch>) -> Result<Rendered, Fault> {
+    let lead = if scope.index() == 0 { process.lead.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() } else { None };
+    let (mint_lead, commit_lead) = lead.map_or((None, None), |l| (Some(l.mint), Some(l.commit)));
+    let completed = Rc::new(Cell::new(process.first_epoch.saturating_sub(1)));
+    let minted = mint::render(process, scope, mint_lead, completed.clone());
+    let mut renderer = Renderer { process, scope, assignments: minted.assignments, ports: Vec::new(), staged: Vec::new(), probes: Vec::new() };
+    for (index, stage) in process.plan.stages.iter().enumerate() {
+        renderer.stage(index, stage).map_err(|error| Fault { stage: stage.name.clone(), epoch: None, error })?;
+    }
+    let staged = scope.concatenate(renderer.staged);
+    let complete = commit::render(process, scope, staged, minted.notes, commit_lead, completed, minted.activator);
+    Ok(Rendered { complete, stages: renderer.probes })
+}
+
+struct Renderer<'a, 'scope> {
+    process: &'a Process,
+    scope: Scope<'scope, Epoch>,
+    assignments: Assignments<'scope>,
+    ports: Vec<Ports<'scope>>,
+    staged: Vec<StagedStream<'scope>>,
+    probes: Vec<Handle<Epoch>>,
+}
+
+impl<'scope> Renderer<'_, 'scope> {
+    fn stage(&mut self, index: usize, stage: &PlannedStage) -> Result<(), StageError> {
+        let process = self.process;
+        let built = stage.settings.0.build(&context(process, stage, self.scope.index(), self.scope.peers()))?;
+        let inputs = self.inputs(stage)?;
+        let faults = process.faults.of_stage(&stage.name);
+        let outer = self.scope;
+        let schema = stage.outputs.schema.clone();
+        let kept = inputs.first().cloned();
+        let ports = match (stage.role, built) {
+            (Role::Source, Stage::Source(source)) => {
+                let assignments = self.assignments.clone();
+                outer.region_named(&region(index), |inner| {
+                    let (rows, rejects) =
+                        source::render(process, inner, assignments.enter(inner), index, stage, source, faults);
+                    Ports { rows: rows.leave(outer), rejects: Some(rejects.leave(outer)) }
+                })
+            }
+            (Role::Transform, Stage::Transform(transform)) => {
+                let input = first(inputs)?;
+                outer.region_named(&region(index), |inner| {
+                    let input = input.enter(inner);
+                    let (rows, rejects) = if stage.outputs.heavy {
+                        offload::render(process, inner, input, stage, transform, faults)
+                    } else {
+                        transform::render(inner, input, stage, transform, faults)
+                    };
+                    Ports { rows: rows.leave(outer), rejects: Some(rejects.leave(outer)) }
+                })
+            }
+            (Role::Sink, Stage::Sink(sink)) => {
+                let input = first(inputs)?;
+                let staged = outer.region_named(&region(index), |inner| {
+                    sink::render(process, inner, input.enter(inner), index, false, schema, sink.writer(), faults).leave(outer)
+                });
+                self.staged.push(staged);
+                // What a sink passes on is what came in: no operator stands in between.
+                Ports { rows: first(kept.into_iter().collect())?, rejects: None }
+            }
+            (Role::Operator, Stage::Operator(operator)) => {
+                let state = process.state.get(&stage.name).cloned().unwrap_or_default();
+                let log = process.state_logs.get(&stage.name).cloned();
+                let rendered = outer.region_named(&region(index), |inner| {
+                    let inputs = inputs.into_iter().map(|s| s.enter(inner)).collect();
+                    let context = OperatorContext { scope: inner, faults: faults.clone(), state };
+                    let rendered = operator.render(&context, inputs)?;
+                    // The first port of a stage's region is its rows, here as everywhere.
+                    let rows = rendered.output.leave(outer);
+                    let staged = rendered.state.zip(log).map(|(changes, log)| {
+                        let schema = stage.outputs.state.as_ref().map_or_else(|| schema.clone(), |s| s.schema.clone());
+                        let writer = Box::new(StateWriter::new(log, inner.index()));
+                        sink::render(process, inner, changes, index, true, schema, writer, faults).leave(outer)
+                    });
+                    Ok::<_, StageError>((rows, staged))
+                });
+                let (rows, staged) = rendered?;
+                self.staged.extend(staged);
+                Ports { rows, rejects: None }
+            }
+            (role, _) => {
+                return Err(StageError::internal(format!("kind `{}` says it is a {} but builds something else", stage.kind, role.name())));
+            }
+        };
+        let (probe, rows) = ports.rows.probe();
+        self.probes.push(probe);
+        self.ports.push(Ports { rows, rejects: ports.rejects });
+        Ok(())
+    }
+
+    /// The streams that a stage reads: each input of an operator, or all inputs merged.
+    fn inputs(&self, stage: &PlannedStage) -> Result<Vec<BatchStream<'scope>>, StageError> {
+        let mut streams = Vec::new();
+        for edge in &stage.edges {
+            let missing = || StageError::internal("an edge leads to a stage that has not been rendered");
+            let from = self.ports.get(edge.from).ok_or_else(missing)?;
+            let stream = if edge.rejects { from.rejects.clone().ok_or_else(missing)? } else { from.rows.clone() };
+            streams.push(match &edge.route {
+                Route::Pipeline => stream,
+                Route::Exchange(keys) => {
+                    let schema = self.process.plan.edge_schema(edge).unwrap_or_else(reject_schema);
+                    let hasher = KeyHasher::new(&schema, keys).map_err(|e| StageError::internal("rows cannot be routed by key").because(e))?;
+                    exchange(stream, hasher)
+                }
+            });
+        }
+        if stage.role != Role::Operator && streams.len() > 1 {
+            streams = vec![self.scope.concatenate(streams)];
+        }
+        Ok(streams)
+    }
+}
+
+/// Brings all rows of a key to its owner.
+fn exchange<'scope>(stream: BatchStream<'scope>, hasher: KeyHasher) -> BatchStream<'scope> {
+    let pact = DistributorPact(move |_workers| ByKey::new(hasher));
+    stream.unary::<CapacityContainerBuilder<Batch>, _, _, _>(pact, "exchange", |_capability, _info| {
+        move |input, output| {
+            input.for_each(|capability, batch| output.session_with_builder(&capability).give_container(batch));
+        }
+    })
+}
+
+fn first(streams: Vec<BatchStream<'_>>) -> Result<BatchStream<'_>, StageError> {
+    streams.into_iter().next().ok_or_else(|| StageError::internal("the stage has no input"))
+}
+
+/// The name of a stage's region; progress finds stages by it.
+pub(crate) fn region(stage: usize) -> String {
+    format!("stage:{stage}")
+}
+
+/// What a stage is built from on a worker.
+pub(crate) fn context(process: &Process, stage: &PlannedStage, worker: usize, workers: usize) -> StageContext {
+    StageContext {
+        pipeline: process.plan.pipeline.clone(),
+        stage: stage.name.clone(),
+        plan_hash: process.plan.hash.clone(),
+        worker,
+        workers,
+        inputs: stage.inputs.clone(),
+        outputs: stage.outputs.clone(),
+        lineage: stage.lineage.clone(),
+        storage: process.plan.storage.clone(),
+        shared: process.shared.clone(),
+    }
+}

@@ -1,0 +1,148 @@
+//! Reads the splits dealt to this worker. The capability of an epoch is held until its last split here is read.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use chrono::DateTime;
+use futures::{FutureExt, StreamExt};
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Scope;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+use super::messages::Assignment;
+use super::transform::{conform, reject_container};
+use super::{Assignments, Process};
+use crate::bridge::{Faults, Outbox, inbox};
+use crate::plan::PlannedStage;
+use crate::stage::{BatchStream, Read, ReadContext, Source, Split, StageError};
+use crate::{Batch, Epoch};
+
+/// Splits that a worker reads at once: while one waits for storage the other decodes.
+const READS: usize = 2;
+/// Pieces that wait for the worker.
+const QUEUE: usize = 4;
+/// Pieces that are given to the dataflow before it gets to run.
+const BURST: usize = 2;
+
+/// A split on its way, with the capabilities to emit its rows and rejects.
+struct Reading {
+    split: Split,
+    context: ReadContext,
+    rows: Capability<Epoch>,
+    rejects: Capability<Epoch>,
+}
+
+/// From a reading task; the number tells which.
+type Piece = (u64, Result<Option<Read>, StageError>);
+
+pub(super) fn render<'scope>(
+    process: &Process,
+    scope: Scope<'scope, Epoch>,
+    assignments: Assignments<'scope>,
+    index: usize,
+    stage: &PlannedStage,
+    source: Arc<dyn Source>,
+    faults: Faults,
+) -> (BatchStream<'scope>, BatchStream<'scope>) {
+    let mut builder = OperatorBuilder::new("read".into(), scope);
+    let mut input = builder.new_input(assignments, Exchange::new(|a: &Assignment| a.worker));
+    let (rows_out, rows) = builder.new_output::<Batch>();
+    let (rejects_out, rejects) = builder.new_output::<Batch>();
+    let mut rows_out = OutputBuilder::<_, CapacityContainerBuilder<Batch>>::from(rows_out);
+    let mut rejects_out = OutputBuilder::<_, CapacityContainerBuilder<Batch>>::from(rejects_out);
+    let address = builder.operator_info().address;
+    let again = scope.activator_for(address.clone());
+    let wake = scope.worker().sync_activator_for(address.to_vec());
+    let (outbox, mut inbox) = inbox::<Piece>(QUEUE, wake.clone());
+    let (runtime, pressure) = (process.runtime.clone(), process.pressure.clone());
+    let (name, schema, may_reject) = (stage.name.clone(), stage.outputs.schema.clone(), stage.outputs.rejects);
+    builder.build_reschedule(move |capabilities| {
+        drop(capabilities);
+        let mut waiting: VecDeque<Reading> = VecDeque::new();
+        let mut reading: BTreeMap<u64, Reading> = BTreeMap::new();
+        let mut next = 0_u64;
+        move |_frontiers| {
+            input.for_each(|capability, list| {
+                for assignment in list.drain(..).filter(|a| a.stage == index as u64) {
+                    let (Some(rows), Some(rejects)) = (capability.retain_least(0), capability.retain_least(1)) else { continue };
+                    let epoch = *rows.time();
+                    match serde_json::from_slice(&assignment.split) {
+                        Ok(split) => {
+                            let ingest_time = DateTime::from_timestamp_micros(assignment.ingest_micros).unwrap_or_default();
+                            waiting.push_back(Reading { split, context: ReadContext { epoch, ingest_time }, rows, rejects });
+                        }
+                        Err(e) => {
+                            faults.raise(Some(epoch), StageError::internal("a split cannot be decoded").because(e));
+                            reading.insert(u64::MAX - reading.len() as u64, Reading { split: unknown(), context: ReadContext { epoch, ingest_time: DateTime::default() }, rows, rejects });
+                        }
+                    }
+                }
+            });
+            while reading.len() < READS && !faults.is_raised() {
+                let Some(new) = waiting.pop_front() else { break };
+                runtime.spawn(read(source.clone(), new.split.clone(), new.context, next, outbox.clone()));
+                reading.insert(next, new);
+                next += 1;
+            }
+            let mut burst = 0;
+            // After a fault nothing is emitted and nothing is released.
+            while burst < BURST && !faults.is_raised() && pressure.has_room(&wake) {
+                let Some((id, piece)) = inbox.take() else { break };
+                burst += 1;
+                let Some(of) = reading.get(&id) else { continue };
+                let epoch = of.context.epoch;
+                let outcome = match piece {
+                    Ok(Some(Read::Rows(batch))) => conform(batch, &schema).map(|batch| {
+                        rows_out.activate().session_with_builder(&of.rows).give_container(&mut Batch::from(batch));
+                    }),
+                    Ok(Some(Read::Rejects(list))) if may_reject => reject_container(&name, epoch, &list).map(|mut container| {
+                        rejects_out.activate().session_with_builder(&of.rejects).give_container(&mut container);
+                    }),
+                    Ok(Some(Read::Rejects(_))) => Err(StageError::internal("the source rejects rows without having declared it")),
+                    Ok(None) => {
+                        reading.remove(&id);
+                        again.activate();
+                        Ok(())
+                    }
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = outcome {
+                    faults.raise(Some(epoch), error);
+                }
+            }
+            if burst == BURST {
+                again.activate();
+            }
+            !reading.is_empty() || !waiting.is_empty()
+        }
+    });
+    (rows, rejects)
+}
+
+fn unknown() -> Split {
+    Split { id: String::new(), bytes: 0, version: None, modified: None }
+}
+
+/// Reads one split to its end. Whatever happens, the operator hears of it.
+async fn read(source: Arc<dyn Source>, split: Split, context: ReadContext, id: u64, outbox: Outbox<Piece>) {
+    let object = split.id.clone();
+    let reading = async {
+        let mut pieces = source.read(split, context);
+        while let Some(piece) = pieces.next().await {
+            let failed = piece.is_err();
+            if outbox.send((id, piece.map(Some))).await.is_err() || failed {
+                return;
+            }
+        }
+        // Nobody to tell when the worker is gone.
+        let _ = outbox.send((id, Ok(None))).await;
+    };
+    if AssertUnwindSafe(reading).catch_unwind().await.is_err() {
+        let error = StageError::internal("the source panicked").object(object);
+        let _ = outbox.send((id, Err(error))).await;
+    }
+}

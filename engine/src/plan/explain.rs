@@ -1,0 +1,101 @@
+//! A plan in words.
+
+use std::fmt::Write;
+
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+
+use super::{Plan, PlannedStage};
+use crate::secret;
+use crate::stage::{Role, Route};
+
+/// The plan for a person: stages in order, columns on every edge, routes, guarantees per table.
+pub fn explain(plan: &Plan) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = write(plan, &mut out);
+    secret::redact(&out)
+}
+
+fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "pipeline {}  (plan {})", plan.pipeline, plan.hash)?;
+    if let Some(description) = &plan.description {
+        writeln!(out, "  {description}")?;
+    }
+    writeln!(out, "  state    {}", secret::public_url(&plan.state))?;
+    let limits = &plan.limits;
+    writeln!(out, "  epochs   closed at {} or {} splits; at most {} open", limits.bytes, limits.splits, limits.open)?;
+    for (number, stage) in plan.stages.iter().enumerate() {
+        writeln!(out, "\n{}. {}  {} ({})", number + 1, stage.name, stage.kind, stage.role.name())?;
+        stage_lines(plan, stage, out)?;
+    }
+    writeln!(out, "\ntables")?;
+    let mut any = false;
+    for stage in &plan.stages {
+        if let Some(table) = &stage.outputs.table {
+            any = true;
+            writeln!(out, "  {:<16} {}  {}", stage.name, table.guarantee, secret::public_url(&table.url))?;
+        }
+    }
+    if !any {
+        writeln!(out, "  none: nothing of this pipeline is kept")?;
+    }
+    Ok(())
+}
+
+fn stage_lines(plan: &Plan, stage: &PlannedStage, out: &mut String) -> std::fmt::Result {
+    for edge in &stage.edges {
+        let from = plan.stages.get(edge.from).map_or("?", |s| s.name.as_str());
+        let port = if edge.rejects { ".rejects" } else { "" };
+        let route = match &edge.route {
+            Route::Pipeline => "stays on its worker".into(),
+            Route::Exchange(keys) => format!("exchanged by {}", keys.join(", ")),
+        };
+        writeln!(out, "   from     {from}{port}, {route}")?;
+    }
+    match (stage.role, &stage.outputs.keys) {
+        (Role::Sink, _) => {}
+        (_, None) => writeln!(out, "   rows     {}", columns(&stage.outputs.schema))?,
+        (_, Some(keys)) => writeln!(out, "   upserts  {}  by {}", columns(&stage.outputs.schema), keys.join(", "))?,
+    }
+    if stage.outputs.rejects {
+        writeln!(out, "   rejects  bad rows go to {}.rejects", stage.name)?;
+    }
+    if stage.outputs.heavy {
+        writeln!(out, "   runs     on threads of its own")?;
+    }
+    if let Some(state) = &stage.outputs.state {
+        let keys: Vec<&str> = state.schema.fields().iter().take(state.keys).map(|f| f.name().as_str()).collect();
+        writeln!(out, "   state    one row per {}, saved with every epoch", keys.join(", "))?;
+    }
+    if let Some(table) = &stage.outputs.table {
+        writeln!(out, "   table    {}", secret::public_url(&table.url))?;
+    }
+    for (name, value) in &stage.outputs.lineage {
+        writeln!(out, "   lineage  {name} = {value}")?;
+    }
+    Ok(())
+}
+
+/// `name type` for each column.
+pub(crate) fn columns(schema: &SchemaRef) -> String {
+    let list = schema.fields().iter().map(|f| format!("{} {}", f.name(), type_name(f.data_type())));
+    list.collect::<Vec<_>>().join(", ")
+}
+
+/// Types in the words that people use in SQL.
+pub(crate) fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".into(),
+        DataType::Int8 => "tinyint".into(),
+        DataType::Int16 => "smallint".into(),
+        DataType::Int32 => "int".into(),
+        DataType::Int64 => "bigint".into(),
+        DataType::Float32 => "float".into(),
+        DataType::Float64 => "double".into(),
+        DataType::Boolean => "boolean".into(),
+        DataType::Date32 => "date".into(),
+        DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) if &**zone == "UTC" => "timestamp".into(),
+        DataType::List(field) => format!("list of {}", type_name(field.data_type())),
+        other => other.to_string().to_lowercase(),
+    }
+}

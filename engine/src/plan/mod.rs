@@ -1,0 +1,85 @@
+//! A spec resolved into plain data: stages in order, schemas on every edge, routes. Every command compiles through
+//! here, so they cannot disagree.
+
+mod compile;
+mod draw;
+mod explain;
+mod order;
+mod rejects;
+
+pub use compile::compile;
+pub use draw::{dot, mermaid};
+pub use explain::explain;
+pub(crate) use explain::columns;
+pub(crate) use rejects::{batch as reject_batch, schema as reject_schema};
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::SchemaRef;
+
+use crate::registry::StageSettings;
+use crate::spec::EpochLimits;
+use crate::stage::{Input, Outputs, Role, Route};
+use crate::storage::Storage;
+
+/// A pipeline that can run.
+pub struct Plan {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// URL of its state.
+    pub state: String,
+    /// How epochs are closed.
+    pub limits: EpochLimits,
+    /// Opens URLs with the spec's options.
+    pub storage: Storage,
+    /// Stages, inputs before those that read them.
+    pub stages: Vec<PlannedStage>,
+    /// Identifies the plan: a hash over everything above but secrets of the environment.
+    pub hash: String,
+}
+
+/// One stage of a plan.
+pub struct PlannedStage {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// What it does with rows.
+    pub role: Role,
+    /// Its configuration.
+    pub settings: StageSettings,
+    /// Where its rows come from.
+    pub edges: Vec<Edge>,
+    /// What `check` was given: one input for each edge of an operator, one merged input otherwise.
+    pub inputs: Vec<Input>,
+    /// What `check` found.
+    pub outputs: Outputs,
+    /// Facts from upstream and of this stage, for commit metadata.
+    pub lineage: BTreeMap<String, String>,
+}
+
+/// Rows flow from a stage to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edge {
+    /// Index of the stage that they come from.
+    pub from: usize,
+    /// They are the rows that it rejects.
+    pub rejects: bool,
+    /// How they reach the workers.
+    pub route: Route,
+}
+
+impl Plan {
+    /// The columns of an edge.
+    pub fn edge_schema(&self, edge: &Edge) -> Option<SchemaRef> {
+        let from = self.stages.get(edge.from)?;
+        Some(if edge.rejects { reject_schema() } else { from.outputs.schema.clone() })
+    }
+
+    /// The stage of this name.
+    pub fn stage(&self, name: &str) -> Option<&PlannedStage> {
+        self.stages.iter().find(|s| s.name == name)
+    }
+}

@@ -1,0 +1,130 @@
+//! How far a run is, from Timely's own probes and logging.
+
+mod observe;
+mod terminal;
+
+pub(crate) use observe::observe;
+pub(crate) use terminal::{Terminal, summary};
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::Epoch;
+use crate::checkpoint::Completion;
+use crate::plan::Plan;
+
+/// What is known of a run while it goes on. Written by workers and the coordinator, read by whoever shows it.
+pub struct Progress {
+    /// By stage of the plan.
+    pub stages: Vec<StageProgress>,
+    /// When the run began.
+    pub started: Instant,
+    /// The newest epoch that is complete, 0 if none.
+    completed: AtomicU64,
+    /// Epochs completed by this run.
+    epochs: AtomicU64,
+    tables: Mutex<BTreeMap<String, TableProgress>>,
+}
+
+/// What is known of a stage.
+pub struct StageProgress {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// It passes on what comes in; what came in is what counts.
+    sink: bool,
+    rows_in: AtomicU64,
+    rows_out: AtomicU64,
+    rejects: AtomicU64,
+    frontier: AtomicU64,
+}
+
+/// What a run has done to a table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TableProgress {
+    /// The newest version.
+    pub version: u64,
+    /// Rows written by this run.
+    pub rows: u64,
+}
+
+impl Progress {
+    /// Nothing done.
+    pub fn new(plan: &Plan) -> Self {
+        let stages = plan.stages.iter().map(|s| StageProgress {
+            name: s.name.clone(),
+            kind: s.kind.clone(),
+            sink: s.role == crate::stage::Role::Sink,
+            rows_in: AtomicU64::new(0),
+            rows_out: AtomicU64::new(0),
+            rejects: AtomicU64::new(0),
+            frontier: AtomicU64::new(0),
+        });
+        Self {
+            stages: stages.collect(),
+            started: Instant::now(),
+            completed: AtomicU64::new(0),
+            epochs: AtomicU64::new(0),
+            tables: Mutex::default(),
+        }
+    }
+
+    /// The newest complete epoch, 0 if none.
+    pub fn completed(&self) -> Epoch {
+        self.completed.load(Ordering::Relaxed)
+    }
+
+    /// Epochs completed by this run.
+    pub fn epochs(&self) -> u64 {
+        self.epochs.load(Ordering::Relaxed)
+    }
+
+    /// What the run has done to each table so far.
+    pub fn tables(&self) -> BTreeMap<String, TableProgress> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn complete(&self, completion: &Completion) {
+        self.completed.store(completion.epoch, Ordering::Relaxed);
+        self.epochs.fetch_add(1, Ordering::Relaxed);
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        for (stage, committed) in &completion.tables {
+            let table = tables.entry(stage.clone()).or_default();
+            table.version = committed.version;
+            table.rows += committed.rows;
+        }
+    }
+
+    /// What a stage has no more rows of: everything before this epoch; `None` when it is finished.
+    pub(crate) fn set_frontier(&self, stage: usize, frontier: Option<Epoch>) {
+        if let Some(stage) = self.stages.get(stage) {
+            stage.frontier.store(frontier.unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+    }
+
+    /// Rows that have come in from sources.
+    pub fn source_rows(&self, plan: &Plan) -> u64 {
+        let sources = self.stages.iter().zip(&plan.stages).filter(|(_, s)| s.role == crate::stage::Role::Source);
+        sources.map(|(p, _)| p.rows()).sum()
+    }
+}
+
+impl StageProgress {
+    /// Rows that it has given (a sink: taken) so far.
+    pub fn rows(&self) -> u64 {
+        if self.sink { self.rows_in.load(Ordering::Relaxed) } else { self.rows_out.load(Ordering::Relaxed) }
+    }
+
+    /// Rows that it has rejected so far.
+    pub fn rejects(&self) -> u64 {
+        self.rejects.load(Ordering::Relaxed)
+    }
+
+    /// The oldest epoch that it may still have rows of; `None` when it is finished.
+    pub fn frontier(&self) -> Option<Epoch> {
+        Some(self.frontier.load(Ordering::Relaxed)).filter(|&f| f != u64::MAX)
+    }
+}

@@ -1,0 +1,161 @@
+//! Progress for people: live on a terminal, plain lines in a pipe; a summary at the end.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::Progress;
+use crate::plan::Plan;
+
+/// Between plain lines.
+const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// Shows progress on standard error.
+pub(crate) struct Terminal {
+    live: Option<(ProgressBar, Vec<ProgressBar>)>,
+    last: Instant,
+    rate: Rate,
+}
+
+/// Rows per second over the last few looks.
+struct Rate {
+    samples: Vec<(Instant, u64)>,
+}
+
+impl Rate {
+    fn sample(&mut self, rows: u64) -> f64 {
+        let now = Instant::now();
+        self.samples.push((now, rows));
+        self.samples.retain(|(at, _)| now.duration_since(*at) < Duration::from_secs(5));
+        match self.samples.first() {
+            Some((at, before)) if now > *at => (rows - before) as f64 / now.duration_since(*at).as_secs_f64(),
+            _ => 0.0,
+        }
+    }
+}
+
+impl Terminal {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let live = std::io::stderr().is_terminal().then(|| {
+            let group = MultiProgress::new();
+            let style = ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let head = group.add(ProgressBar::new_spinner().with_style(style));
+            let plain = ProgressStyle::with_template("  {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let lines = plan.stages.iter().map(|_| group.add(ProgressBar::new_spinner().with_style(plain.clone()))).collect();
+            head.enable_steady_tick(Duration::from_millis(120));
+            (head, lines)
+        });
+        Self { live, last: Instant::now(), rate: Rate { samples: Vec::new() } }
+    }
+
+    /// Shows where the run is now.
+    pub(crate) fn show(&mut self, plan: &Plan, progress: &Progress) {
+        let rows = progress.source_rows(plan);
+        if let Some((head, lines)) = &self.live {
+            let rate = self.rate.sample(rows);
+            head.set_message(headline(plan, progress, rows, rate));
+            let width = progress.stages.iter().map(|s| s.name.len()).max().unwrap_or(0);
+            for (line, stage) in lines.iter().zip(&progress.stages) {
+                let state = stage.frontier().map_or_else(|| "done".to_owned(), |epoch| format!("epoch {epoch}"));
+                let rejects = match stage.rejects() {
+                    0 => String::new(),
+                    n => format!("  {} rejected", grouped(n)),
+                };
+                line.set_message(format!("{:<width$}  {:>13} rows  {state:<12}{rejects}", stage.name, grouped(stage.rows())));
+            }
+        } else if self.last.elapsed() >= PLAIN_EVERY {
+            self.last = Instant::now();
+            let rate = self.rate.sample(rows);
+            tell(&headline(plan, progress, rows, rate));
+        }
+    }
+
+    /// Takes the live part off the screen.
+    pub(crate) fn end(self) {
+        if let Some((head, lines)) = self.live {
+            lines.iter().for_each(ProgressBar::finish_and_clear);
+            head.finish_and_clear();
+        }
+    }
+}
+
+fn headline(plan: &Plan, progress: &Progress, rows: u64, rate: f64) -> String {
+    format!(
+        "{}  {} rows in, {} rows/s, {} epochs complete, {:.0} s",
+        plan.pipeline,
+        grouped(rows),
+        grouped(rate as u64),
+        progress.epochs(),
+        progress.started.elapsed().as_secs_f64()
+    )
+}
+
+#[expect(clippy::print_stderr, reason = "the progress display of the command line")]
+fn tell(line: &str) {
+    eprintln!("{line}");
+}
+
+/// What a finished run has done.
+pub(crate) fn summary(plan: &Plan, progress: &Progress, elapsed: Duration, urls: &BTreeMap<String, String>) -> String {
+    let rows = progress.source_rows(plan);
+    let seconds = elapsed.as_secs_f64();
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    if progress.epochs() == 0 {
+        let _ = writeln!(out, "{}: nothing new to process ({seconds:.1} s)", plan.pipeline);
+        return out;
+    }
+    let rate = if seconds > 0.0 { rows as f64 / seconds } else { 0.0 };
+    let _ = writeln!(
+        out,
+        "{}: {} rows in {} epoch{} in {seconds:.1} s ({} rows/s)",
+        plan.pipeline,
+        grouped(rows),
+        progress.epochs(),
+        if progress.epochs() == 1 { "" } else { "s" },
+        grouped(rate as u64)
+    );
+    let tables = progress.tables();
+    let width = tables.keys().map(String::len).max().unwrap_or(0).max(5);
+    if !tables.is_empty() {
+        let _ = writeln!(out, "\n  {:<width$}  {:>13}  {:>7}  place", "table", "rows written", "version");
+        for stage in &plan.stages {
+            if let Some(table) = tables.get(&stage.name) {
+                let url = urls.get(&stage.name).map_or("", String::as_str);
+                let _ = writeln!(out, "  {:<width$}  {:>13}  {:>7}  {url}", stage.name, grouped(table.rows), table.version);
+            }
+        }
+    }
+    for stage in progress.stages.iter().filter(|s| s.rejects() > 0) {
+        let _ = writeln!(out, "\n  {} rejected {} row(s)", stage.name, grouped(stage.rejects()));
+    }
+    out
+}
+
+/// `1234567` as `1,234,567`.
+pub(crate) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            out.push(',');
+        }
+        out.push(c);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_grouped() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1_234_567), "1,234,567");
+    }
+}

@@ -1,0 +1,137 @@
+//! The kinds that specs can use: the only place where types are erased.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use crate::cli::Command;
+use crate::spec::Problem;
+use crate::stage::{Input, Outputs, ResolveContext, Role, Stage, StageConfig, StageContext, StageError};
+
+/// Kinds by name, and the commands that stage crates bring along.
+///
+/// ```ignore
+/// fn main() -> std::process::ExitCode {
+///     alluvium::registry().with::<MyStage>().main()
+/// }
+/// ```
+#[derive(Default)]
+pub struct Registry {
+    kinds: BTreeMap<&'static str, Kind>,
+    commands: Vec<Box<dyn Command>>,
+}
+
+/// One kind.
+pub struct Kind {
+    /// The name in `kind:`.
+    pub name: &'static str,
+    /// What it does with rows.
+    pub role: Role,
+    /// JSON Schema of the configuration, from its doc comments.
+    pub schema: Json,
+    parse: fn(&Json) -> Result<Box<dyn Config>, Problem>,
+}
+
+/// A [`StageConfig`] whose type is forgotten.
+pub(crate) trait Config: Send + Sync {
+    fn resolve(&mut self, context: &ResolveContext) -> Result<(), Vec<Problem>>;
+    fn check(&self, inputs: &[Input]) -> Result<Outputs, Vec<Problem>>;
+    fn build(&self, context: &StageContext) -> Result<Stage, StageError>;
+    fn any(&self) -> &dyn Any;
+}
+
+struct Typed<C>(C);
+
+impl<C: StageConfig> Config for Typed<C> {
+    fn resolve(&mut self, context: &ResolveContext) -> Result<(), Vec<Problem>> {
+        self.0.resolve(context)
+    }
+
+    fn check(&self, inputs: &[Input]) -> Result<Outputs, Vec<Problem>> {
+        self.0.check(inputs)
+    }
+
+    fn build(&self, context: &StageContext) -> Result<Stage, StageError> {
+        self.0.build(context)
+    }
+
+    fn any(&self) -> &dyn Any {
+        &self.0
+    }
+}
+
+impl Kind {
+    fn of<C: StageConfig>() -> Self {
+        Self {
+            name: C::KIND,
+            role: C::ROLE,
+            schema: schemars::schema_for!(C).to_value(),
+            parse: |json| Ok(Box::new(Typed(crate::spec::deserialize::<C>(json)?))),
+        }
+    }
+
+    /// The doc comment of the configuration.
+    pub fn description(&self) -> &str {
+        self.schema.get("description").and_then(Json::as_str).unwrap_or_default()
+    }
+
+    /// Every problem of a configuration, or the configuration.
+    pub(crate) fn config(&self, json: &Json) -> Result<Box<dyn Config>, Vec<Problem>> {
+        let problems = crate::spec::validate(&self.schema, json);
+        if problems.is_empty() { (self.parse)(json).map_err(|p| vec![p]) } else { Err(problems) }
+    }
+}
+
+impl Registry {
+    /// No kinds.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a kind. A kind of the same name is replaced, so that a distribution can bring its own.
+    #[must_use]
+    pub fn with<C: StageConfig>(mut self) -> Self {
+        self.kinds.insert(C::KIND, Kind::of::<C>());
+        self
+    }
+
+    /// Adds a command to the command line.
+    #[must_use]
+    pub fn with_command(mut self, command: impl Command) -> Self {
+        self.commands.push(Box::new(command));
+        self
+    }
+
+    /// The kind of this name.
+    pub fn kind(&self, name: &str) -> Option<&Kind> {
+        self.kinds.get(name)
+    }
+
+    /// All kinds, by name.
+    pub fn kinds(&self) -> impl Iterator<Item = &Kind> {
+        self.kinds.values()
+    }
+
+    /// The commands that stage crates brought along.
+    pub fn commands(&self) -> &[Box<dyn Command>] {
+        &self.commands
+    }
+
+    /// Runs the command line of this process.
+    pub fn main(self) -> std::process::ExitCode {
+        crate::cli::main(&self)
+    }
+}
+
+/// A stage's configuration in a plan.
+#[derive(Clone)]
+pub struct StageSettings(pub(crate) Arc<dyn Config>);
+
+impl StageSettings {
+    /// The configuration, if it is of this type.
+    pub fn get<C: StageConfig>(&self) -> Option<&C> {
+        self.0.any().downcast_ref()
+    }
+}

@@ -1,0 +1,107 @@
+//! Before the first worker starts: the state is opened, tables and state agree, operator state is loaded.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use futures::future;
+
+use super::{RunOptions, Stop};
+use crate::bridge::{FaultCell, Pressure};
+use crate::checkpoint::{CheckpointStore, Completion, Coordinator, Minter, StateLog, TableSink};
+use crate::graph::{Lead, Process, context};
+use crate::plan::Plan;
+use crate::progress::Progress;
+use crate::stage::{Fault, Shared, Source, Stage, StageError};
+
+/// What the leading worker needs of the stages.
+#[derive(Default)]
+struct Led {
+    sources: Vec<(String, Arc<dyn Source>)>,
+    tables: Vec<TableSink>,
+}
+
+pub(super) async fn prepare(
+    plan: &Arc<Plan>,
+    options: &RunOptions,
+    runtime: &tokio::runtime::Handle,
+    progress: &Arc<Progress>,
+    stop: &Stop,
+    faults: &FaultCell,
+) -> Result<Process, Fault> {
+    let checkpoint = |error| Fault { stage: "checkpoint".into(), epoch: None, error };
+    let location = plan.storage.open(&plan.state).map_err(checkpoint)?;
+    let store = CheckpointStore::new(location, uuid::Uuid::new_v4().simple().to_string());
+    let history = store.open(&plan.pipeline).await.map_err(checkpoint)?;
+    let state_logs: BTreeMap<String, StateLog> = plan
+        .stages
+        .iter()
+        .filter_map(|s| Some((s.name.clone(), StateLog::new(&s.name, s.outputs.state.clone()?, store.location()))))
+        .collect();
+    let state = load_state(&state_logs, history.completed.as_ref()).await?;
+    let mut process = Process {
+        plan: plan.clone(),
+        faults: faults.clone(),
+        pressure: Pressure::new(options.queue_bytes),
+        runtime: runtime.clone(),
+        shared: Shared::default(),
+        state,
+        state_logs,
+        first_epoch: history.completed_epoch() + 1,
+        lead: Mutex::default(),
+    };
+    let led = build_led(&process, options.workers)?;
+    let logs = process.state_logs.values().cloned().collect();
+    let coordinator = Coordinator::open(led.tables, logs, store.clone(), &history).await?;
+    let minter = Minter::new(store, led.sources, history, plan.limits.clone(), plan.hash.clone(), stop.listen());
+    let (mint_runtime, commit_runtime) = (runtime.clone(), runtime.clone());
+    let (mint_faults, commit_faults) = (faults.clone(), faults.clone());
+    let seen = progress.clone();
+    process.lead = Mutex::new(Some(Lead {
+        mint: Box::new(move |outbox| drop(mint_runtime.spawn(minter.run(outbox, mint_faults)))),
+        commit: Box::new(move |ready, outbox| drop(commit_runtime.spawn(coordinator.run(ready, outbox, seen, commit_faults)))),
+    }));
+    Ok(process)
+}
+
+async fn load_state(
+    logs: &BTreeMap<String, StateLog>,
+    completed: Option<&Completion>,
+) -> Result<BTreeMap<String, Arc<Vec<arrow::record_batch::RecordBatch>>>, Fault> {
+    let Some(completed) = completed else { return Ok(BTreeMap::new()) };
+    let loads = logs.iter().map(|(stage, log)| async move {
+        let fault = |error| Fault { stage: stage.clone(), epoch: Some(completed.epoch), error };
+        let Some(manifest) = completed.state.get(stage) else {
+            return Err(fault(
+                StageError::user(format!("the stage is new, but epoch {} was completed without it", completed.epoch))
+                    .hint("a stage with state must see the input from its beginning: use a new `state:` and new tables"),
+            ));
+        };
+        Ok((stage.clone(), Arc::new(log.load(manifest).await.map_err(fault)?)))
+    });
+    Ok(future::try_join_all(loads).await?.into_iter().collect())
+}
+
+/// Sources to list and committers to commit with.
+fn build_led(process: &Process, workers: usize) -> Result<Led, Fault> {
+    let mut led = Led::default();
+    for stage in &process.plan.stages {
+        let fault = |error| Fault { stage: stage.name.clone(), epoch: None, error };
+        // Operators and transforms may be costly to build, and the lead has no use for them.
+        if !matches!(stage.role, crate::stage::Role::Source | crate::stage::Role::Sink) {
+            continue;
+        }
+        match stage.settings.0.build(&context(process, stage, 0, workers)).map_err(fault)? {
+            Stage::Source(source) => led.sources.push((stage.name.clone(), source)),
+            Stage::Sink(sink) => {
+                if let Some(committer) = sink.committer() {
+                    let mut metadata = stage.lineage.clone();
+                    metadata.insert("pipeline".into(), process.plan.pipeline.clone());
+                    metadata.insert("planHash".into(), process.plan.hash.clone());
+                    led.tables.push(TableSink { stage: stage.name.clone(), committer, metadata });
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(led)
+}

@@ -1,0 +1,153 @@
+//! What a stage says about itself at plan time.
+
+use std::collections::BTreeMap;
+
+use arrow::datatypes::SchemaRef;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use super::{ResolveContext, Stage, StageContext, StageError};
+use crate::spec::Problem;
+
+/// What a stage does with rows; decides what `check` gets and what `build` must return.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// No input.
+    Source,
+    /// One input; several of the same schema are merged.
+    Transform,
+    /// One input, passed on unchanged; several of the same schema are merged.
+    Sink,
+    /// Any number of inputs, each kept apart.
+    Operator,
+}
+
+impl Role {
+    /// The word used in output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Source => "source",
+            Role::Transform => "transform",
+            Role::Sink => "sink",
+            Role::Operator => "operator",
+        }
+    }
+}
+
+/// A kind of stage: its configuration and how a stage is made of it.
+///
+/// The doc comment of the struct and of its fields become the reference that `alluvium stages KIND` prints, so write
+/// them for the author of a pipeline. Use `#[serde(deny_unknown_fields)]`: a misspelt key is then found at check time.
+pub trait StageConfig: DeserializeOwned + JsonSchema + Send + Sync + 'static {
+    /// The name in `kind:`. Sources and sinks are nouns, transforms are verbs.
+    const KIND: &'static str;
+    /// What it does with rows.
+    const ROLE: Role;
+
+    /// Finds out, by reading only, what `check` must know and the configuration does not say: opens a model, infers a
+    /// schema. Called once per process before `check`. Most stages need nothing.
+    ///
+    /// # Errors
+    /// What is wrong, with the field that it concerns.
+    fn resolve(&mut self, _context: &ResolveContext) -> Result<(), Vec<Problem>> {
+        Ok(())
+    }
+
+    /// Schemas in, schemas out. Pure: no I/O, the same answer every time.
+    ///
+    /// # Errors
+    /// All that is wrong, each with the field that it concerns ([`Problem::field`]).
+    fn check(&self, inputs: &[Input]) -> Result<Outputs, Vec<Problem>>;
+
+    /// Makes the running stage. Called once on each worker, in the same order everywhere.
+    ///
+    /// # Errors
+    /// A reason why the run cannot start.
+    fn build(&self, context: &StageContext) -> Result<Stage, StageError>;
+}
+
+/// An input as `check` sees it.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The stage (and port) it comes from, as written in the spec.
+    pub from: String,
+    /// Columns of its rows.
+    pub schema: SchemaRef,
+    /// Set when the rows are upserts: each replaces the earlier row with the same values in these columns, and there
+    /// is at most one per epoch.
+    pub keys: Option<Vec<String>>,
+}
+
+/// How the rows of an input reach the workers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Route {
+    /// They stay on the worker that has them.
+    #[default]
+    Pipeline,
+    /// All rows with the same values in these columns meet on one worker.
+    Exchange(Vec<String>),
+}
+
+/// A table that a stage writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Where it lies; two stages must not write one table.
+    pub url: String,
+    /// What a reader may rely on, such as `exactly once, append`.
+    pub guarantee: String,
+}
+
+/// The state that an operator keeps over restarts: one row per key, the newest wins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateSchema {
+    /// Columns of a state row; the first `keys` of them are the key.
+    pub schema: SchemaRef,
+    /// How many leading columns are the key.
+    pub keys: usize,
+    /// What the state means. A run refuses state that was written under another fingerprint.
+    pub fingerprint: String,
+}
+
+/// What a stage gives, as found by `check`.
+#[derive(Debug, Clone)]
+pub struct Outputs {
+    /// Columns of the rows it emits.
+    pub schema: SchemaRef,
+    /// See [`Input::keys`].
+    pub keys: Option<Vec<String>>,
+    /// It may reject rows into its port `STAGE.rejects`; the name is what the spec must say for that to be allowed.
+    pub rejects: bool,
+    /// It computes for long: the engine runs it on a thread of its own, and the worker goes on.
+    pub heavy: bool,
+    /// The table that it writes.
+    pub table: Option<Table>,
+    /// The state that it keeps.
+    pub state: Option<StateSchema>,
+    /// How each input is routed; missing ones are [`Route::Pipeline`].
+    pub routes: Vec<Route>,
+    /// Facts that go into the metadata of every commit downstream, such as a model's identity.
+    pub lineage: BTreeMap<String, String>,
+}
+
+impl Outputs {
+    /// Rows of this schema, nothing else.
+    pub fn rows(schema: SchemaRef) -> Self {
+        Self {
+            schema,
+            keys: None,
+            rejects: false,
+            heavy: false,
+            table: None,
+            state: None,
+            routes: Vec::new(),
+            lineage: BTreeMap::new(),
+        }
+    }
+
+    /// What a sink gives: its input, passed on.
+    pub fn passing(inputs: &[Input]) -> Self {
+        let mut outputs = Self::rows(inputs.first().map_or_else(|| arrow::datatypes::Schema::empty().into(), |i| i.schema.clone()));
+        outputs.keys = inputs.first().and_then(|i| i.keys.clone());
+        outputs
+    }
+}

@@ -1,0 +1,67 @@
+//! What the engine hands to a stage when it resolves and when it is built.
+
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Input, Outputs, StageError};
+use crate::storage::Storage;
+
+/// For [`StageConfig::resolve`](super::StageConfig::resolve).
+pub struct ResolveContext {
+    /// Opens URLs.
+    pub storage: Storage,
+    /// Runs async code to its end; `resolve` is not called on a worker.
+    pub runtime: tokio::runtime::Handle,
+}
+
+/// For [`StageConfig::build`](super::StageConfig::build).
+pub struct StageContext {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The stage's name in the spec.
+    pub stage: String,
+    /// Identifies the plan: the same for the same spec, wherever and with however many workers it runs.
+    pub plan_hash: String,
+    /// This worker, from 0, counted over the whole cluster.
+    pub worker: usize,
+    /// Workers in the whole cluster.
+    pub workers: usize,
+    /// What `check` was given.
+    pub inputs: Vec<Input>,
+    /// What `check` found.
+    pub outputs: Outputs,
+    /// Facts about the data from upstream (a model's identity and the like), for commit metadata.
+    pub lineage: BTreeMap<String, String>,
+    /// Opens URLs.
+    pub storage: Storage,
+    /// Things shared by all workers of this process.
+    pub shared: Shared,
+}
+
+/// One instance per process of what is too large, or must not exist twice, to be made by each worker.
+#[derive(Clone, Default)]
+pub struct Shared {
+    map: Arc<Mutex<BTreeMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>>,
+}
+
+impl Shared {
+    /// The thing of this type under this key; made by the first worker that asks.
+    ///
+    /// # Errors
+    /// What `make` returns; nothing is kept then.
+    pub fn get<T: Send + Sync + 'static>(
+        &self,
+        key: &str,
+        make: impl FnOnce() -> Result<T, StageError>,
+    ) -> Result<Arc<T>, StageError> {
+        let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (TypeId::of::<T>(), key.to_owned());
+        if let Some(found) = map.get(&key).and_then(|any| any.clone().downcast::<T>().ok()) {
+            return Ok(found);
+        }
+        let made = Arc::new(make()?);
+        map.insert(key, made.clone());
+        Ok(made)
+    }
+}

@@ -1,0 +1,219 @@
+//! Commits with an outcome that is known in the end.
+//!
+//! | answer | what may have happened | what is done |
+//! |---|---|---|
+//! | ok | committed | done |
+//! | concurrent transaction | our own commit landed, or another instance's | read the log: our files there → done, others' → stop |
+//! | metadata or protocol changed | the table was altered | check the columns again, once more |
+//! | too many attempts, other conflict | others write | pause, start again from a fresh snapshot |
+//! | anything else | unknown | read the log until it can be read, then decide by `txn` |
+//!
+//! Data files are never deleted here: a commit that is thought lost may have landed.
+
+use std::time::Duration;
+
+use alluvium_engine::Epoch;
+use alluvium_engine::stage::{Commit, StageError};
+use deltalake::DeltaTable;
+use deltalake::kernel::transaction::{CommitBuilder, CommitConflictError, CommitProperties, TransactionError};
+use deltalake::kernel::{Action, Transaction};
+use deltalake::protocol::{DeltaOperation, OutputMode, checkpoints};
+use deltalake::table::state::DeltaTableState;
+use deltalake::DeltaTableError;
+use rand::Rng;
+
+use crate::schema;
+use crate::table::{Target, epoch_of};
+
+/// Tries to commit one epoch, with pauses from 100 ms doubling up to 10 s: about a minute.
+const TRIES: u32 = 12;
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Without checkpoints opening a table would read every commit that it ever had.
+const VERSIONS_PER_CHECKPOINT: u64 = 100;
+
+/// A table's log, for one writer.
+pub(crate) struct Log {
+    pub(crate) target: Target,
+    open: Option<(DeltaTable, DeltaTableState)>,
+}
+
+/// The version that holds an epoch.
+pub(crate) struct Version {
+    pub(crate) number: u64,
+    /// This call made it; otherwise it was there already.
+    pub(crate) ours: bool,
+}
+
+/// What to do after a failed try.
+pub(crate) enum Next {
+    /// Look at the log, then try again.
+    Again,
+    /// The columns may have changed.
+    Reconcile,
+}
+
+impl Log {
+    pub(crate) fn new(target: Target) -> Self {
+        Self { target, open: None }
+    }
+
+    /// Opens or creates the table; which epoch does it hold?
+    pub(crate) async fn open(&mut self) -> Result<Option<Epoch>, StageError> {
+        let table = self.target.open_or_create().await?;
+        let snapshot = table.snapshot().map_err(|e| self.target.failed("read", e))?.clone();
+        let epoch = epoch_of(&self.target, &table, &snapshot).await?;
+        self.open = Some((table, snapshot));
+        Ok(epoch)
+    }
+
+    /// The table and its newest snapshot that is known here.
+    pub(crate) fn current(&self) -> Result<(&DeltaTable, &DeltaTableState), StageError> {
+        self.open.as_ref().map(|(t, s)| (t, s)).ok_or_else(|| StageError::internal("the table is not open"))
+    }
+
+    /// Reads the log anew.
+    pub(crate) async fn refresh(&mut self) -> Result<(), StageError> {
+        let Some((table, snapshot)) = self.open.as_mut() else { return Err(StageError::internal("the table is not open")) };
+        table.update_incremental(None).await.map_err(|e| self.target.failed("read", e))?;
+        *snapshot = table.snapshot().map_err(|e| self.target.failed("read", e))?.clone();
+        Ok(())
+    }
+
+    /// The version that holds the epoch, if the table holds it.
+    pub(crate) async fn held(&self, epoch: Epoch) -> Result<Option<u64>, StageError> {
+        let (table, snapshot) = self.current()?;
+        let held = epoch_of(&self.target, table, snapshot).await?;
+        Ok(held.filter(|h| *h >= epoch).map(|_| snapshot.version()))
+    }
+
+    /// Commits actions that do not depend on what the table holds. The same actions are tried until their fate is known.
+    pub(crate) async fn append(&mut self, commit: &Commit, actions: Vec<Action>) -> Result<Version, StageError> {
+        if let Some(number) = self.held(commit.epoch).await? {
+            return Ok(Version { number, ours: false });
+        }
+        let mut last = None;
+        for attempt in 0..TRIES {
+            match self.once(commit, actions.clone(), 15).await {
+                Ok(number) => return Ok(Version { number, ours: true }),
+                Err(error) => {
+                    let next = self.judge(error, attempt, &mut last).await?;
+                    if let Next::Reconcile = next {
+                        self.reconcile().await?;
+                    }
+                    if let Some(number) = self.landed(commit.epoch, &actions).await? {
+                        return Ok(Version { number, ours: true });
+                    }
+                }
+            }
+        }
+        Err(self.given_up(last))
+    }
+
+    /// One try on the snapshot at hand. `retries`: how often deltalake may rebase; none when files are removed, as it
+    /// does not notice that another writer has replaced them.
+    pub(crate) async fn once(&mut self, commit: &Commit, actions: Vec<Action>, retries: usize) -> Result<u64, DeltaTableError> {
+        let Some((table, snapshot)) = self.open.as_mut() else { return Err(DeltaTableError::NotInitialized) };
+        let removes = actions.iter().any(|a| matches!(a, Action::Remove(_)));
+        let epoch = i64::try_from(commit.epoch).unwrap_or(i64::MAX);
+        let mut metadata: Vec<(String, serde_json::Value)> = commit.metadata.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
+        metadata.push(("epoch".into(), epoch.into()));
+        metadata.push(("isBlindAppend".into(), (!removes).into()));
+        metadata.push(("engineInfo".into(), concat!("alluvium/", env!("CARGO_PKG_VERSION")).into()));
+        let properties = CommitProperties::default()
+            .with_application_transaction(Transaction::new(&self.target.app, epoch))
+            .with_max_retries(retries)
+            // Work after the commit must not make a landed commit look failed; checkpoints are made apart.
+            .with_create_checkpoint(false)
+            .with_cleanup_expired_logs(Some(false))
+            .with_metadata(metadata);
+        let operation = DeltaOperation::StreamingUpdate {
+            output_mode: if removes { OutputMode::Update } else { OutputMode::Append },
+            query_id: self.target.app.clone(),
+            epoch_id: epoch,
+        };
+        let done = CommitBuilder::from(properties).with_actions(actions).build(Some(snapshot), table.log_store(), operation).await?;
+        *snapshot = done.snapshot();
+        let version = done.version();
+        if version % VERSIONS_PER_CHECKPOINT == 0 {
+            self.checkpoint().await;
+        }
+        Ok(version)
+    }
+
+    /// Whether our files are in the log. An epoch that is there with other files belongs to another instance.
+    pub(crate) async fn landed(&self, epoch: Epoch, actions: &[Action]) -> Result<Option<u64>, StageError> {
+        let Some(version) = self.held(epoch).await? else { return Ok(None) };
+        let ours = actions.iter().find_map(|a| if let Action::Add(add) = a { Some(add.path.as_str()) } else { None });
+        let (_, snapshot) = self.current()?;
+        let there = |path: &str| snapshot.log_data().iter().any(|f| f.path() == path);
+        match ours {
+            Some(path) if !there(path) => Err(StageError::user(format!("another instance of this pipeline is running: it has committed epoch {epoch}"))
+                .object(self.target.shown())
+                .hint("let one instance of a pipeline run at a time; this one has stopped and has lost nothing")),
+            _ => Ok(Some(version)),
+        }
+    }
+
+    /// After a failed try: waits, reads the log until it can be read, and says what to do next.
+    pub(crate) async fn judge(&mut self, error: DeltaTableError, attempt: u32, last: &mut Option<DeltaTableError>) -> Result<Next, StageError> {
+        let next = match &error {
+            DeltaTableError::Transaction { source: TransactionError::CommitConflict(conflict) } => match conflict {
+                CommitConflictError::MetadataChanged | CommitConflictError::ProtocolChanged(_) => Next::Reconcile,
+                _ => Next::Again,
+            },
+            _ => Next::Again,
+        };
+        tracing::warn!(table = %self.target.shown(), %error, attempt, "a commit did not succeed; looking at the log");
+        let mut reread = self.refresh().await;
+        let mut pause = Duration::from_millis(100);
+        for _ in attempt..TRIES {
+            if reread.is_ok() {
+                break;
+            }
+            wait(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            reread = self.refresh().await;
+        }
+        reread?;
+        wait((Duration::from_millis(50) * 2_u32.saturating_pow(attempt)).min(LONGEST_PAUSE)).await;
+        *last = Some(error);
+        Ok(next)
+    }
+
+    pub(crate) fn given_up(&self, last: Option<DeltaTableError>) -> StageError {
+        let error = StageError::external("the epoch could not be committed").object(self.target.shown());
+        let error = error.hint("run again when the cause is gone: nothing is lost, and nothing is written twice");
+        match last {
+            Some(cause) => error.because(cause),
+            None => error,
+        }
+    }
+
+    pub(crate) async fn reconcile(&mut self) -> Result<(), StageError> {
+        let Some((table, snapshot)) = self.open.take() else { return Ok(()) };
+        drop(snapshot);
+        let table = schema::reconcile(&self.target, table).await?;
+        let snapshot = table.snapshot().map_err(|e| self.target.failed("read", e))?.clone();
+        self.open = Some((table, snapshot));
+        Ok(())
+    }
+
+    /// A failed checkpoint costs time at the next start, nothing else.
+    async fn checkpoint(&mut self) {
+        if let Err(error) = self.refresh().await {
+            tracing::warn!(%error, "the table could not be read for its checkpoint");
+            return;
+        }
+        if let Some((table, _)) = &self.open
+            && let Err(error) = checkpoints::create_checkpoint(table, None).await
+        {
+            tracing::warn!(table = %self.target.shown(), %error, "a checkpoint of the table could not be written");
+        }
+    }
+}
+
+/// Waits with jitter, so that writers that collide do not collide again.
+async fn wait(pause: Duration) {
+    let jitter = rand::rng().random_range(0.5..1.5);
+    tokio::time::sleep(pause.mul_f64(jitter)).await;
+}

@@ -1,0 +1,177 @@
+//! What the stage's YAML says.
+
+use alluvium_engine::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use alluvium_engine::spec::Problem;
+use alluvium_engine::stage::{Committer, Input, Outputs, Role, Sink, Stage, StageConfig, StageContext, StageError, Table, Writer};
+
+use crate::append::{AppendCommitter, AppendWriter};
+use crate::table::Target;
+use crate::upsert::{UpsertCommitter, UpsertWriter};
+
+/// Writes rows to a Delta table, exactly once, and passes them on to the next stage from memory.
+///
+/// The table is created if it does not exist. Each epoch is one commit, with pipeline, epoch and plan in its metadata;
+/// all tables of a pipeline get the same epochs.
+///
+/// ```yaml
+/// gold: { kind: delta, input: score, table: s3://bucket/lake/gold, partition_by: [day] }
+/// ```
+#[derive(Debug, Clone, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Delta {
+    /// Folder or URL of the table.
+    #[schemars(length(min = 1))]
+    pub(crate) table: String,
+    /// How rows go in.
+    #[serde(default)]
+    pub(crate) mode: Mode,
+    /// Columns by whose values files are split into folders. Only for `append`.
+    #[serde(default)]
+    pub(crate) partition_by: Vec<String>,
+    /// What to do when the table exists and has other columns.
+    #[serde(default)]
+    pub(crate) on_schema_change: OnSchemaChange,
+}
+
+/// How rows go in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Mode {
+    /// Rows are added.
+    #[default]
+    Append,
+    /// A row replaces the one with the same key; readers see one row per key. The input says what the key is: an
+    /// `aggregate` gives one row per group. Files that hold an older row of a changed key are rewritten, so this is
+    /// for tables of up to some million rows.
+    Upsert,
+}
+
+/// What to do when the table has other columns than the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnSchemaChange {
+    /// The run does not start.
+    #[default]
+    Fail,
+    /// Columns that the table lacks are added to it; those that the rows lack are NULL.
+    Add,
+}
+
+impl StageConfig for Delta {
+    const KIND: &'static str = "delta";
+    const ROLE: Role = Role::Sink;
+
+    fn check(&self, inputs: &[Input]) -> Result<Outputs, Vec<Problem>> {
+        let Some(input) = inputs.first() else { return Err(vec![Problem::new("the stage has no input")]) };
+        let mut problems = self.keys(input);
+        problems.extend(self.partitions(&input.schema));
+        for field in input.schema.fields().iter().filter(|f| !storable(f.data_type())) {
+            problems.push(
+                Problem::field("input", format!("column `{}` has type {}, which a Delta table cannot hold", field.name(), field.data_type()))
+                    .label("gives this column")
+                    .help("CAST it in a `sql` stage before"),
+            );
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let mode = match self.mode {
+            Mode::Append => "append",
+            Mode::Upsert => "upsert",
+        };
+        let mut outputs = Outputs::passing(inputs);
+        outputs.table = Some(Table { url: self.table.clone(), guarantee: format!("exactly once, {mode}") });
+        Ok(outputs)
+    }
+
+    fn build(&self, context: &StageContext) -> Result<Stage, StageError> {
+        let schema = context.inputs.first().map(|i| i.schema.clone()).ok_or_else(|| StageError::internal("the stage has no input"))?;
+        let keys = context.inputs.first().and_then(|i| i.keys.clone()).unwrap_or_default();
+        let target = Target::new(self.clone(), schema, keys, context)?;
+        Ok(Stage::sink(DeltaSink { target, worker: context.worker }))
+    }
+}
+
+impl Delta {
+    fn keys(&self, input: &Input) -> Vec<Problem> {
+        match (self.mode, &input.keys) {
+            (Mode::Append, Some(keys)) => vec![
+                Problem::field("mode", format!("`{}` gives the new row of each {}, and appending would keep every older one", input.from, keys.join(", ")))
+                    .label("appends")
+                    .help("set `mode: upsert`"),
+            ],
+            (Mode::Upsert, None) => vec![
+                Problem::field("mode", format!("`{}` gives rows without a key, so it is not known which row replaces which", input.from))
+                    .label("needs a key")
+                    .help("put an `aggregate` before it, or set `mode: append`"),
+            ],
+            _ => Vec::new(),
+        }
+    }
+
+    fn partitions(&self, schema: &SchemaRef) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.mode == Mode::Upsert && !self.partition_by.is_empty() {
+            problems.push(Problem::field("partition_by", "an upserted table cannot be partitioned yet").label("here").help("remove `partition_by`"));
+        }
+        for (at, name) in self.partition_by.iter().enumerate() {
+            let path = format!("partition_by.{at}");
+            match schema.field_with_name(name) {
+                Err(_) => problems.push(
+                    Problem::field(&path, format!("there is no column `{name}`"))
+                        .label("not a column")
+                        .suggest(name, schema.fields().iter().map(|f| f.name().as_str()), "columns"),
+                ),
+                Ok(field) if !partitionable(field.data_type()) => problems.push(
+                    Problem::field(&path, format!("a column of type {} cannot split a table", field.data_type()))
+                        .label("here")
+                        .help("use a string, date, boolean or whole number; CAST a timestamp to a date in a `sql` stage"),
+                ),
+                Ok(_) => {}
+            }
+        }
+        if !self.partition_by.is_empty() && self.partition_by.len() >= schema.fields().len() {
+            problems.push(Problem::field("partition_by", "a table needs a column besides those that split it").label("here"));
+        }
+        problems
+    }
+}
+
+fn storable(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8 | DataType::Binary | DataType::Boolean | DataType::Date32 | DataType::Float32 | DataType::Float64 => true,
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Decimal128(..) => true,
+        DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) => &**zone == "UTC",
+        DataType::List(field) => storable(field.data_type()),
+        DataType::Struct(fields) => fields.iter().all(|f| storable(f.data_type())),
+        _ => false,
+    }
+}
+
+fn partitionable(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Utf8 | DataType::Boolean | DataType::Date32 | DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64
+    )
+}
+
+struct DeltaSink {
+    target: Target,
+    worker: usize,
+}
+
+impl Sink for DeltaSink {
+    fn writer(&self) -> Box<dyn Writer> {
+        match self.target.config.mode {
+            Mode::Append => Box::new(AppendWriter::new(self.target.clone(), self.worker)),
+            Mode::Upsert => Box::new(UpsertWriter::new()),
+        }
+    }
+
+    fn committer(&self) -> Option<Box<dyn Committer>> {
+        Some(match self.target.config.mode {
+            Mode::Append => Box::new(AppendCommitter::new(self.target.clone())),
+            Mode::Upsert => Box::new(UpsertCommitter::new(self.target.clone())),
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! `alluvium query SPEC SQL`: the pipeline's tables by their stage names.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use alluvium_engine::arrow::csv::WriterBuilder;
+use alluvium_engine::arrow::json::LineDelimitedWriter;
+use alluvium_engine::arrow::record_batch::RecordBatch;
+use alluvium_engine::arrow::util::pretty::pretty_format_batches;
+use alluvium_engine::cli::{Cli, Command, DONE, FAILED, say, say_error};
+use alluvium_engine::plan::Plan;
+use clap::{ArgMatches, Args, FromArgMatches, ValueEnum};
+use deltalake::datafusion::error::DataFusionError;
+use deltalake::datafusion::prelude::{SessionConfig, SessionContext};
+
+use crate::config::Delta;
+use crate::table::Target;
+
+/// The command.
+pub struct QueryCommand;
+
+/// Query the pipeline's tables by their stage names, with SQL (DataFusion).
+#[derive(Args)]
+struct QueryArguments {
+    /// The pipeline spec, a YAML file.
+    #[arg(value_name = "SPEC")]
+    spec: PathBuf,
+    /// For example "select sentiment, count(*) from gold group by 1".
+    #[arg(value_name = "SQL")]
+    sql: String,
+    /// How rows are shown.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// Set a variable of the spec; wins over the environment.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
+    set: Vec<(String, String)>,
+}
+
+fn assignment(text: &str) -> Result<(String, String), String> {
+    text.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).ok_or_else(|| "expected KEY=VALUE".to_owned())
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Table,
+    Csv,
+    /// One object a line.
+    Json,
+}
+
+impl Command for QueryCommand {
+    fn describe(&self) -> clap::Command {
+        QueryArguments::augment_args(clap::Command::new("query"))
+    }
+
+    fn run(&self, cli: &Cli<'_>, arguments: &ArgMatches) -> u8 {
+        let arguments = match QueryArguments::from_arg_matches(arguments) {
+            Ok(arguments) => arguments,
+            Err(error) => {
+                let _ = error.print();
+                return alluvium_engine::cli::USAGE;
+            }
+        };
+        let compiled = cli.runtime(2).and_then(|runtime| {
+            let plan = cli.compile(&arguments.spec, &arguments.set, runtime.handle())?;
+            Ok((runtime, plan))
+        });
+        let (runtime, plan) = match compiled {
+            Ok(compiled) => compiled,
+            Err(code) => return code,
+        };
+        match runtime.block_on(answer(&plan, &arguments.sql)).and_then(|rows| show(&rows, arguments.format)) {
+            Ok(text) => {
+                say(&text);
+                DONE
+            }
+            Err(message) => {
+                say_error(&format!("error: {message}\n"));
+                FAILED
+            }
+        }
+    }
+}
+
+async fn answer(plan: &Arc<Plan>, sql: &str) -> Result<Vec<RecordBatch>, String> {
+    let context = SessionContext::new_with_config(SessionConfig::new().with_information_schema(true));
+    let mut missing = Vec::new();
+    for stage in &plan.stages {
+        let Some(config) = stage.settings.get::<Delta>() else { continue };
+        let target = Target::for_reading(config.clone(), &plan.storage).map_err(|e| e.to_string())?;
+        match target.load().await.map_err(|e| describe(&e))? {
+            None => missing.push(format!("`{}`", stage.name)),
+            Some(table) => {
+                let provider = table.table_provider().await.map_err(|e| e.to_string())?;
+                context.register_table(stage.name.as_str(), provider).map_err(|e| e.to_string())?;
+            }
+        }
+    }
+    let rows = async { context.sql(sql).await?.collect().await };
+    rows.await.map_err(|e| {
+        let hint = if missing.is_empty() { String::new() } else { format!("\n  not written yet: {}; `alluvium run` writes them", missing.join(", ")) };
+        format!("{}{hint}", first(&e))
+    })
+}
+
+fn describe(error: &alluvium_engine::stage::StageError) -> String {
+    let cause = std::error::Error::source(error).map(|c| format!(": {c}")).unwrap_or_default();
+    format!("{error}{cause}")
+}
+
+fn first(error: &DataFusionError) -> String {
+    error.find_root().strip_backtrace()
+}
+
+fn show(rows: &[RecordBatch], format: Format) -> Result<String, String> {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|e| e.to_string());
+    match format {
+        Format::Table => {
+            let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
+            let table = pretty_format_batches(rows).map_err(|e| e.to_string())?;
+            Ok(format!("{table}\n{count} row{}\n", if count == 1 { "" } else { "s" }))
+        }
+        Format::Csv => {
+            let mut bytes = Vec::new();
+            let mut writer = WriterBuilder::new().with_header(true).build(&mut bytes);
+            rows.iter().try_for_each(|b| writer.write(b)).map_err(|e| e.to_string())?;
+            drop(writer);
+            text(bytes)
+        }
+        Format::Json => {
+            let mut writer = LineDelimitedWriter::new(Vec::new());
+            rows.iter().try_for_each(|b| writer.write(b)).and_then(|()| writer.finish()).map_err(|e| e.to_string())?;
+            text(writer.into_inner())
+        }
+    }
+}

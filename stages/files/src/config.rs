@@ -1,0 +1,135 @@
+//! What the stage's YAML says.
+
+use std::sync::Arc;
+
+use alluvium_engine::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use alluvium_engine::spec::{Columns, Problem, timestamp};
+use alluvium_engine::stage::{Input, Outputs, Role, Stage, StageConfig, StageContext, StageError};
+use indexmap::IndexMap;
+
+use crate::read::FilesSource;
+
+/// Reads the objects of a folder or a bucket: JSON lines, CSV or Parquet, each object once.
+///
+/// Objects are found by listing. Those whose name, or the name of a folder above, begins with `_` or `.` are left out.
+/// Names that end in `.gz` or `.zst` are unpacked.
+///
+/// ```yaml
+/// tweets:
+///   kind: files
+///   url: s3://bucket/tweets
+///   format: json
+///   schema: { date: string, user: string, text: string }
+///   add: { source_file: path, processing_time: ingest_time }
+///   on_bad_row: quarantine
+/// ```
+#[derive(Debug, Clone, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Files {
+    /// A folder, a single object, or a URL such as `s3://bucket/prefix`.
+    #[schemars(length(min = 1))]
+    pub(crate) url: String,
+    /// How rows are written.
+    pub(crate) format: Format,
+    /// Columns to read, with their types. JSON fields and CSV columns are found by name; what is not listed is left
+    /// out, what is missing is NULL.
+    pub(crate) schema: Columns,
+    /// Columns to add: name and what is in it.
+    #[serde(default)]
+    pub(crate) add: IndexMap<String, Added>,
+    /// What becomes of a row that cannot be read.
+    #[serde(default)]
+    pub(crate) on_bad_row: OnBadRow,
+    /// CSV only: the separator, one character.
+    #[serde(default = "comma")]
+    pub(crate) delimiter: char,
+}
+
+fn comma() -> char {
+    ','
+}
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Format {
+    /// One JSON object a line. A number or boolean where a string is expected is taken as its text.
+    Json,
+    /// Comma-separated values with a header line. An empty field is NULL.
+    Csv,
+    /// Parquet.
+    Parquet,
+}
+
+/// What an added column holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Added {
+    /// The object's URL.
+    Path,
+    /// When the epoch was bound (UTC): the same when it is replayed.
+    IngestTime,
+}
+
+/// What becomes of a row that cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnBadRow {
+    /// The run stops; nothing of the epoch is committed.
+    #[default]
+    Fail,
+    /// It goes to `STAGE.rejects` with object, line, text and reason.
+    Quarantine,
+    /// It is left out and counted in the log.
+    Drop,
+}
+
+impl Files {
+    /// Columns that are read.
+    pub(crate) fn read_schema(&self) -> SchemaRef {
+        self.schema.schema()
+    }
+
+    /// Columns that are given: those that are read, then those that are added.
+    pub(crate) fn full_schema(&self) -> SchemaRef {
+        let mut fields = self.schema.fields();
+        fields.extend(self.add.iter().map(|(name, what)| match what {
+            Added::Path => Field::new(name, DataType::Utf8, false),
+            Added::IngestTime => Field::new(name, timestamp(), false),
+        }));
+        Arc::new(Schema::new(fields))
+    }
+}
+
+impl StageConfig for Files {
+    const KIND: &'static str = "files";
+    const ROLE: Role = Role::Source;
+
+    fn check(&self, _inputs: &[Input]) -> Result<Outputs, Vec<Problem>> {
+        let mut problems = Vec::new();
+        for (name, _) in &self.add {
+            if self.schema.0.iter().any(|(column, _)| column == name) {
+                problems.push(
+                    Problem::field(&format!("add.{name}"), format!("`{name}` is read from the objects and also added"))
+                        .label("the name is taken")
+                        .help("add it under another name"),
+                );
+            }
+        }
+        if !self.delimiter.is_ascii() {
+            problems.push(Problem::field("delimiter", "the separator must be an ASCII character").label("here"));
+        }
+        if problems.is_empty() {
+            let mut outputs = Outputs::rows(self.full_schema());
+            outputs.rejects = self.on_bad_row == OnBadRow::Quarantine;
+            Ok(outputs)
+        } else {
+            Err(problems)
+        }
+    }
+
+    fn build(&self, context: &StageContext) -> Result<Stage, StageError> {
+        let location = context.storage.open(&self.url)?;
+        Ok(Stage::source(FilesSource::new(self.clone(), location)))
+    }
+}

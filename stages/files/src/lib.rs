@@ -1,0 +1,18 @@
+//! `kind: files`: objects of an object store as rows.
+//!
+//! ```text
+//! list ─> split = object ─> get ─> unpack ─> cut into blocks of whole lines ─> decode ─> rows
+//!                                                              └─> line by line where a block has a bad one ─> rejects
+//! ```
+//! Text formats are decoded on a blocking thread that a bounded queue feeds with bytes; Parquet is read by row group.
+
+mod bytes;
+mod config;
+mod csv;
+mod json;
+mod list;
+mod parquet;
+mod read;
+mod rows;
+
+pub use config::Files;

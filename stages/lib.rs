@@ -1,0 +1,24 @@
+//! Alluvium: a declarative dataflow engine. This is the distribution: the engine with all built-in stages.
+#![doc = include_str!("../README.md")]
+
+pub use alluvium_engine as engine;
+use alluvium_engine::Registry;
+
+/// Every built-in kind, and the commands that come with them.
+pub fn registry() -> Registry {
+    Registry::new()
+        // Sources
+        .with::<alluvium_files::Files>()
+        .with::<alluvium_basic::Generate>()
+        // Transforms
+        .with::<alluvium_sql::Sql>()
+        .with::<alluvium_classify::Classify>()
+        // Operators
+        .with::<alluvium_eda::Aggregate>()
+        // Sinks
+        .with::<alluvium_delta::Delta>()
+        .with::<alluvium_basic::Print>()
+        .with::<alluvium_basic::Blackhole>()
+        // Commands
+        .with_command(alluvium_delta::QueryCommand)
+}

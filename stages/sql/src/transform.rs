@@ -1,0 +1,79 @@
+//! The running stage.
+
+use alluvium_engine::arrow::array::RecordBatch;
+use alluvium_engine::arrow::json::LineDelimitedWriter;
+use alluvium_engine::stage::{Output, Reject, StageError, Transform};
+use datafusion::error::DataFusionError;
+
+use crate::config::OnBadRow;
+use crate::query::Query;
+
+pub(crate) struct SqlTransform {
+    query: Query,
+    on_bad_row: OnBadRow,
+    stage: String,
+}
+
+impl SqlTransform {
+    pub(crate) fn new(query: Query, on_bad_row: OnBadRow, stage: String) -> Self {
+        Self { query, on_bad_row, stage }
+    }
+
+    /// An expression fails for a batch as a whole, so halves are tried until the bad rows stand alone: with `k` bad
+    /// rows among `n` about `k log n` runs more.
+    fn run(&mut self, batch: &RecordBatch, output: &mut Output, dropped: &mut u64) -> Result<(), StageError> {
+        let error = match self.query.run(batch.clone()) {
+            Ok(batches) => {
+                batches.into_iter().for_each(|b| output.emit(b));
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        if batch.num_rows() > 1 {
+            let half = batch.num_rows() / 2;
+            self.run(&batch.slice(0, half), output, dropped)?;
+            return self.run(&batch.slice(half, batch.num_rows() - half), output, dropped);
+        }
+        let reason = reason(&error);
+        match self.on_bad_row {
+            OnBadRow::Drop => *dropped += 1,
+            OnBadRow::Quarantine => output.reject(Reject { object: None, line: None, raw: as_json(batch), reason }),
+            OnBadRow::Fail => {
+                return Err(StageError::user(format!("the query fails for a row: {reason}\n  row: {}", as_json(batch)))
+                    .hint("change the query, or set `on_bad_row:` to `quarantine` or `drop`"));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Transform for SqlTransform {
+    fn batch(&mut self, batch: RecordBatch, output: &mut Output) -> Result<(), StageError> {
+        let mut dropped = 0;
+        self.run(&batch, output, &mut dropped)?;
+        if dropped > 0 {
+            tracing::warn!(stage = %self.stage, rows = dropped, "bad rows were dropped");
+        }
+        Ok(())
+    }
+}
+
+/// What went wrong, without DataFusion's wrapping.
+fn reason(error: &DataFusionError) -> String {
+    let text = error.find_root().strip_backtrace();
+    for prefix in ["Execution error: ", "Arrow error: ", "External error: "] {
+        if let Some(rest) = text.strip_prefix(prefix) {
+            return rest.to_owned();
+        }
+    }
+    text
+}
+
+fn as_json(row: &RecordBatch) -> String {
+    let mut writer = LineDelimitedWriter::new(Vec::new());
+    let written = writer.write(row).and_then(|()| writer.finish());
+    match written {
+        Ok(()) => String::from_utf8_lossy(&writer.into_inner()).trim_end().to_owned(),
+        Err(error) => format!("(cannot be shown: {error})"),
+    }
+}

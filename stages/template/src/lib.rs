@@ -1,0 +1,1 @@
+//! A stage crate to copy

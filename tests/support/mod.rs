@@ -1,0 +1,141 @@
+//! What tests share: a folder of their own, the binary, the independent reader.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+/// The repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A folder that is removed when the test has passed; after a failure it stays to be looked at.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(name: &str) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let unique = format!("alluvium-test-{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(unique);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    pub fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    /// Writes a file and gives its path.
+    pub fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("kept: {}", self.0.display());
+        } else {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+/// A call of the binary.
+pub struct Call {
+    command: Command,
+}
+
+pub fn alluvium(arguments: &[&str]) -> Call {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_alluvium"));
+    command.args(arguments).current_dir(root()).stdin(Stdio::null());
+    for name in ["LAKE", "TWEETS", "LOGS", "MODEL", "ALLUVIUM_LOG", "ALLUVIUM_FAILPOINT"] {
+        command.env_remove(name);
+    }
+    Call { command }
+}
+
+/// How a call has ended.
+pub struct Done {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+}
+
+impl Call {
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn command(self) -> Command {
+        self.command
+    }
+
+    pub fn run(mut self) -> Done {
+        let Output { status, stdout, stderr } = self.command.output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Done { code: status.code(), out: text(stdout), err: text(stderr) }
+    }
+
+    /// Runs and expects exit code 0; gives standard output.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        let done = self.run();
+        assert_eq!(done.code, Some(0), "standard error:\n{}\nstandard output:\n{}", done.err, done.out);
+        done.out
+    }
+}
+
+/// A table as another program reads it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table {
+    /// Column types in Arrow's words.
+    pub columns: BTreeMap<String, String>,
+    /// Column names in the order of each row's values.
+    pub names: Vec<String>,
+    /// Sorted.
+    pub rows: Vec<Vec<Value>>,
+}
+
+impl Table {
+    /// The values of some columns, sorted.
+    pub fn select(&self, names: &[&str]) -> Vec<Vec<Value>> {
+        let places: Vec<usize> = names.iter().map(|n| self.names.iter().position(|m| m == n).unwrap_or_else(|| panic!("no column {n}"))).collect();
+        let mut rows: Vec<Vec<Value>> = self.rows.iter().map(|r| places.iter().map(|&p| r[p].clone()).collect()).collect();
+        rows.sort_by_key(|r| serde_json::to_string(r).unwrap());
+        rows
+    }
+}
+
+fn python(arguments: &[&str]) -> Vec<u8> {
+    let python = std::env::var("ALLUVIUM_TEST_PYTHON").expect("no independent reader: run the tests with `tests/run`, which installs it");
+    let done = Command::new(python).args(arguments).current_dir(root()).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    done.stdout
+}
+
+/// Reads a Delta table with the Python package deltalake.
+pub fn read(url: &str) -> Table {
+    let json: Value = serde_json::from_slice(&python(&["tests/support/read_table.py", url])).unwrap();
+    Table {
+        columns: serde_json::from_value(json["columns"].clone()).unwrap(),
+        names: serde_json::from_value(json["names"].clone()).unwrap(),
+        rows: serde_json::from_value(json["rows"].clone()).unwrap(),
+    }
+}
+
+/// The commits of a Delta table, newest first, as that package gives them.
+pub fn history(url: &str) -> Vec<Value> {
+    serde_json::from_slice(&python(&["tests/support/read_table.py", url, "--history"])).unwrap()
+}
