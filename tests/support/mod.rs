@@ -139,3 +139,20 @@ pub fn read(url: &str) -> Table {
 pub fn history(url: &str) -> Vec<Value> {
     serde_json::from_slice(&python(&["tests/support/read_table.py", url, "--history"])).unwrap()
 }
+
+/// What the tweet pipeline must give for an input folder; see the script.
+pub struct ExpectedTweets {
+    pub bronze: Vec<Vec<Value>>,
+    pub silver: Vec<Vec<Value>>,
+    pub mentions: Vec<Vec<Value>>,
+}
+
+pub fn expected_tweets(input: &str, gold: &str) -> ExpectedTweets {
+    let json: Value = serde_json::from_slice(&python(&["tests/support/expected_tweets.py", input, gold])).unwrap();
+    let rows = |name: &str| {
+        let mut rows: Vec<Vec<Value>> = serde_json::from_value(json[name].clone()).unwrap();
+        rows.sort_by_key(|r| serde_json::to_string(r).unwrap());
+        rows
+    };
+    ExpectedTweets { bronze: rows("bronze"), silver: rows("silver"), mentions: rows("mentions") }
+}
