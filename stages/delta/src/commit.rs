@@ -118,7 +118,6 @@ impl Log {
         let mut metadata: Vec<(String, serde_json::Value)> = commit.metadata.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
         metadata.push(("epoch".into(), epoch.into()));
         metadata.push(("isBlindAppend".into(), (!removes).into()));
-        metadata.push(("engineInfo".into(), concat!("alluvium/", env!("CARGO_PKG_VERSION")).into()));
         let properties = CommitProperties::default()
             .with_application_transaction(Transaction::new(&self.target.app, epoch))
             .with_max_retries(retries)

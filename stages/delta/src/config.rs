@@ -25,6 +25,13 @@ pub struct Delta {
     /// How rows go in.
     #[serde(default)]
     pub(crate) mode: Mode,
+    /// For `upsert`: the columns that identify a row. Not needed after an `aggregate`, which says it itself.
+    #[serde(default)]
+    pub(crate) key: Vec<String>,
+    /// For `upsert`: the column that says which of two rows of a key is the newer one, such as a time of change. Older
+    /// rows that come later change nothing. Not needed after an `aggregate`.
+    #[serde(default)]
+    pub(crate) latest_by: Option<String>,
     /// Columns by whose values files are split into folders. Only for `append`.
     #[serde(default)]
     pub(crate) partition_by: Vec<String>,
@@ -40,9 +47,9 @@ pub(crate) enum Mode {
     /// Rows are added.
     #[default]
     Append,
-    /// A row replaces the one with the same key; readers see one row per key. The input says what the key is: an
-    /// `aggregate` gives one row per group. Files that hold an older row of a changed key are rewritten, so this is
-    /// for tables of up to some million rows.
+    /// A row replaces the one with the same key; readers see one row per key. An `aggregate` says itself what the key
+    /// is; for other rows give `key` and `latest_by`. Files that hold an older row of a changed key are rewritten, so
+    /// this is for tables of up to some million rows.
     Upsert,
 }
 
@@ -86,7 +93,7 @@ impl StageConfig for Delta {
 
     fn build(&self, context: &StageContext) -> Result<Stage, StageError> {
         let schema = context.inputs.first().map(|i| i.schema.clone()).ok_or_else(|| StageError::internal("the stage has no input"))?;
-        let keys = context.inputs.first().and_then(|i| i.keys.clone()).unwrap_or_default();
+        let keys = context.inputs.first().and_then(|i| i.keys.clone()).unwrap_or_else(|| self.key.clone());
         let target = Target::new(self.clone(), schema, keys, context)?;
         Ok(Stage::sink(DeltaSink { target, worker: context.worker }))
     }
@@ -94,19 +101,61 @@ impl StageConfig for Delta {
 
 impl Delta {
     fn keys(&self, input: &Input) -> Vec<Problem> {
+        let mut problems = Vec::new();
         match (self.mode, &input.keys) {
-            (Mode::Append, Some(keys)) => vec![
+            (Mode::Append, Some(keys)) => problems.push(
                 Problem::field("mode", format!("`{}` gives the new row of each {}, and appending would keep every older one", input.from, keys.join(", ")))
                     .label("appends")
                     .help("set `mode: upsert`"),
-            ],
-            (Mode::Upsert, None) => vec![
+            ),
+            (Mode::Append, None) => {
+                for (name, given) in [("key", !self.key.is_empty()), ("latest_by", self.latest_by.is_some())] {
+                    if given {
+                        problems.push(Problem::field(name, format!("`{name}` is for upserts")).label("no effect here").help("set `mode: upsert`, or remove it"));
+                    }
+                }
+            }
+            (Mode::Upsert, Some(keys)) => {
+                if !self.key.is_empty() && &self.key != keys {
+                    problems.push(Problem::field("key", format!("`{}` gives one row per {}", input.from, keys.join(", "))).label("another key").help("remove `key`"));
+                }
+                if self.latest_by.is_some() {
+                    problems.push(Problem::field("latest_by", format!("`{}` gives at most one row per key and epoch", input.from)).label("not needed").help("remove `latest_by`"));
+                }
+            }
+            (Mode::Upsert, None) => problems.extend(self.own_key(input)),
+        }
+        problems
+    }
+
+    /// Rows without a key of their own: the stage must say what it is, and which row wins.
+    fn own_key(&self, input: &Input) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let names = || input.schema.fields().iter().map(|f| f.name().as_str());
+        if self.key.is_empty() {
+            problems.push(
                 Problem::field("mode", format!("`{}` gives rows without a key, so it is not known which row replaces which", input.from))
                     .label("needs a key")
-                    .help("put an `aggregate` before it, or set `mode: append`"),
-            ],
-            _ => Vec::new(),
+                    .help("add `key: [column]` and `latest_by: column`, or put an `aggregate` before it"),
+            );
+        } else if self.latest_by.is_none() {
+            problems.push(
+                Problem::field("key", "several rows may have the same key, and it is not known which one is the newest")
+                    .label("needs `latest_by`")
+                    .help("add `latest_by: column`, such as a time of change: with equal input the table is then always the same"),
+            );
         }
+        let places = self.key.iter().enumerate().map(|(at, name)| (format!("key.{at}"), name));
+        for (path, name) in places.chain(self.latest_by.iter().map(|name| ("latest_by".to_owned(), name))) {
+            match input.schema.field_with_name(name) {
+                Err(_) => problems.push(Problem::field(&path, format!("there is no column `{name}`")).label("not a column").suggest(name, names(), "columns")),
+                Ok(field) if field.data_type().is_nested() => {
+                    problems.push(Problem::field(&path, format!("a column of type {} cannot be compared", field.data_type())).label("here"));
+                }
+                Ok(_) => {}
+            }
+        }
+        problems
     }
 
     fn partitions(&self, schema: &SchemaRef) -> Vec<Problem> {
@@ -164,7 +213,7 @@ impl Sink for DeltaSink {
     fn writer(&self) -> Box<dyn Writer> {
         match self.target.config.mode {
             Mode::Append => Box::new(AppendWriter::new(self.target.clone(), self.worker)),
-            Mode::Upsert => Box::new(UpsertWriter::new()),
+            Mode::Upsert => Box::new(UpsertWriter::new(self.target.clone())),
         }
     }
 

@@ -8,6 +8,7 @@
 //! row of a changed key. Whatever the answer to a commit, the log decides what has happened (`commit`).
 
 mod append;
+mod changes;
 mod commit;
 mod config;
 mod file;

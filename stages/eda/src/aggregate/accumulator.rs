@@ -80,10 +80,10 @@ impl Semigroup for Totals {
 
 impl Totals {
     pub(crate) fn encode(&self) -> Result<Vec<u8>, StageError> {
-        serde_json::to_vec(self).map_err(|e| StageError::internal("totals cannot be encoded").because(e))
+        postcard::to_allocvec(self).map_err(|e| StageError::internal("totals cannot be encoded").because(e))
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StageError> {
-        serde_json::from_slice(bytes).map_err(|e| StageError::external("the stage's state is damaged").because(e))
+        postcard::from_bytes(bytes).map_err(|e| StageError::external("the stage's state is damaged").because(e))
     }
 }
