@@ -59,8 +59,10 @@ impl Pipeline {
     }
 
     fn epochs(&self, name: &str) -> Vec<i64> {
-        let mut epochs: Vec<i64> =
-            history(&self.folder.text(&format!("lake/{name}"))).iter().filter_map(|c| c.get("epoch").and_then(Value::as_i64)).collect();
+        let mut epochs: Vec<i64> = history(&self.folder.text(&format!("lake/{name}")))
+            .iter()
+            .filter_map(|c| c.get("epoch").and_then(Value::as_i64))
+            .collect();
         epochs.sort_unstable();
         epochs
     }
@@ -73,7 +75,8 @@ impl Pipeline {
         let mut seen: Vec<i64> = ids.iter().map(|r| r[0].as_i64().unwrap()).collect();
         seen.sort_unstable();
         assert_eq!(seen, (0..(files * ROWS) as i64).collect::<Vec<_>>(), "ids of first");
-        let mut expected: Vec<Vec<Value>> = (0..files * ROWS).map(|id| vec![json!(id), json!(format!("W{}", id % 11))]).collect();
+        let mut expected: Vec<Vec<Value>> =
+            (0..files * ROWS).map(|id| vec![json!(id), json!(format!("W{}", id % 11))]).collect();
         expected.sort_by_key(|r| serde_json::to_string(r).unwrap());
         assert_eq!(self.table("second").select(&["id", "word"]), expected, "second");
         let mut groups: Vec<Vec<Value>> = (0..11)
@@ -123,8 +126,16 @@ fn any_number_of_workers_gives_the_same_tables() {
         let many = Pipeline::new("many", FILES);
         many.call(workers).ok();
         many.assert_exact(FILES, 4);
-        for (table, columns) in [("first", vec!["id", "word", "price"]), ("second", vec!["id", "word", "price"]), ("third", vec!["word", "n", "total", "least"])] {
-            assert_eq!(many.table(table).select(&columns), one.table(table).select(&columns), "{table} with {workers} workers");
+        for (table, columns) in [
+            ("first", vec!["id", "word", "price"]),
+            ("second", vec!["id", "word", "price"]),
+            ("third", vec!["word", "n", "total", "least"]),
+        ] {
+            assert_eq!(
+                many.table(table).select(&columns),
+                one.table(table).select(&columns),
+                "{table} with {workers} workers"
+            );
         }
     }
 }
@@ -146,8 +157,15 @@ fn kill_at(pipeline: &Pipeline, point: &str, workers: usize) {
     assert_eq!(done.status.signal(), Some(9), "{point} was not reached:\n{}", String::from_utf8_lossy(&done.stderr));
 }
 
-const POINTS: [&str; 7] =
-    ["after-binding", "after-staging", "after-commit:first", "after-commit:second", "after-commit:third", "after-commits", "after-complete"];
+const POINTS: [&str; 7] = [
+    "after-binding",
+    "after-staging",
+    "after-commit:first",
+    "after-commit:second",
+    "after-commit:third",
+    "after-commits",
+    "after-complete",
+];
 
 /// Killed at every point of the epoch, started again, also with another number of workers.
 fn killed_everywhere(workers: usize, then: usize) {
@@ -179,7 +197,14 @@ fn killed_at_every_point_and_started_with_another_number_of_workers() {
 #[test]
 fn killed_again_and_again_in_one_pipeline() {
     let pipeline = Pipeline::new("often", FILES);
-    for (epoch, point) in [(1, "after-binding"), (1, "after-commit:second"), (1, "after-commits"), (2, "after-staging"), (2, "after-complete"), (4, "after-commit:third")] {
+    for (epoch, point) in [
+        (1, "after-binding"),
+        (1, "after-commit:second"),
+        (1, "after-commits"),
+        (2, "after-staging"),
+        (2, "after-complete"),
+        (4, "after-commit:third"),
+    ] {
         kill_at(&pipeline, &format!("{point}@{epoch}"), 2);
     }
     pipeline.call(2).ok();
@@ -215,7 +240,9 @@ fn state_of_another_pipeline_is_refused() {
     let pipeline = Pipeline::new("other", 1);
     pipeline.call(1).ok();
     let renamed = pipeline.folder.write("renamed.yaml", &SPEC.replace("pipeline: crash", "pipeline: other"));
-    let call = alluvium(&["run", &renamed.display().to_string()]).env("IN", &pipeline.folder.text("in")).env("LAKE", &pipeline.folder.text("lake"));
+    let call = alluvium(&["run", &renamed.display().to_string()])
+        .env("IN", &pipeline.folder.text("in"))
+        .env("LAKE", &pipeline.folder.text("lake"));
     let done = call.run();
     assert_eq!(done.code, Some(1));
     assert!(done.err.contains("the state belongs to pipeline `crash`"), "{}", done.err);

@@ -14,7 +14,14 @@ fn the_shipped_pipeline_gives_exactly_the_reference_tables() {
     let columns: Vec<(&str, &str)> = bronze.columns.iter().map(|(n, t)| (n.as_str(), t.as_str())).collect();
     assert_eq!(
         columns,
-        [("date", "string"), ("processing_time", "timestamp[us, tz=UTC]"), ("sentiment", "string"), ("source_file", "string"), ("text", "string"), ("user", "string")]
+        [
+            ("date", "string"),
+            ("processing_time", "timestamp[us, tz=UTC]"),
+            ("sentiment", "string"),
+            ("source_file", "string"),
+            ("text", "string"),
+            ("user", "string")
+        ]
     );
     assert_eq!(bronze.select(&["date", "user", "text", "sentiment", "source_file"]), expected.bronze);
 
@@ -26,8 +33,13 @@ fn the_shipped_pipeline_gives_exactly_the_reference_tables() {
     assert_eq!(gold.columns["predicted_score"], "double");
     assert_eq!(gold.select(&["timestamp", "mention", "cleaned_text", "text", "sentiment"]), expected.silver);
     let place = |name: &str| gold.names.iter().position(|n| n == name).unwrap();
-    let (score, label, id, truth, truth_id) =
-        (place("predicted_score"), place("predicted_sentiment"), place("predicted_sentiment_id"), place("sentiment"), place("sentiment_id"));
+    let (score, label, id, truth, truth_id) = (
+        place("predicted_score"),
+        place("predicted_sentiment"),
+        place("predicted_sentiment_id"),
+        place("sentiment"),
+        place("sentiment_id"),
+    );
     for row in &gold.rows {
         let percent = row[score].as_f64().unwrap();
         assert!((100.0 / 3.0..=100.0).contains(&percent), "{row:?}");
@@ -38,7 +50,10 @@ fn the_shipped_pipeline_gives_exactly_the_reference_tables() {
     }
 
     let mentions = read(&format!("{lake}/mentions"));
-    assert_eq!(mentions.select(&["mention", "positive", "negative", "total", "min_timestamp", "max_timestamp"]), expected.mentions);
+    assert_eq!(
+        mentions.select(&["mention", "positive", "negative", "total", "min_timestamp", "max_timestamp"]),
+        expected.mentions
+    );
     assert_eq!(read(&format!("{lake}/quarantine")).rows.len(), 0);
 
     for table in ["bronze", "silver", "gold", "mentions", "quarantine"] {

@@ -1,7 +1,28 @@
 //! Tests of what a user sees: the binary is run, tables are read back by an independent reader.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    unreachable_pub,
+    reason = "a test ends with a panic"
+)]
+
 mod support;
 
 mod aggregate;
+mod basic;
+mod check;
+mod cli;
+mod docs;
 mod exactly_once;
+mod faults;
+mod files;
+mod golden;
 mod job;
+mod secrets;
+mod sql;
+mod template;
+mod upsert;
+mod weblogs;

@@ -35,11 +35,15 @@ fn the_newest_row_of_a_key_stays_whatever_the_order_of_arrival() {
     }
     let spec = folder.write("spec.yaml", SPEC).display().to_string();
     let run = |lake: &str, workers: &str| {
-        alluvium(&["run", &spec, "--workers", workers]).env("IN", &folder.text("in")).env("LAKE", &folder.text(lake)).ok();
+        alluvium(&["run", &spec, "--workers", workers])
+            .env("IN", &folder.text("in"))
+            .env("LAKE", &folder.text(lake))
+            .ok();
         read(&folder.text(&format!("{lake}/customers"))).select(&["id", "changed", "city"])
     };
     let one = run("one", "1");
-    let mut expected: Vec<Vec<Value>> = newest.iter().map(|(id, (changed, _))| vec![json!(id), json!(changed)]).collect();
+    let mut expected: Vec<Vec<Value>> =
+        newest.iter().map(|(id, (changed, _))| vec![json!(id), json!(changed)]).collect();
     expected.sort_by_key(|r| serde_json::to_string(r).unwrap());
     let mut found: Vec<Vec<Value>> = one.iter().map(|r| r[..2].to_vec()).collect();
     found.sort_by_key(|r| serde_json::to_string(r).unwrap());
@@ -57,8 +61,18 @@ fn an_older_row_in_a_later_epoch_changes_nothing() {
         alluvium(&["run", &spec]).env("IN", &folder.text("in")).env("LAKE", &folder.text("lake")).ok();
         read(&folder.text("lake/customers")).select(&["id", "changed", "city"])
     };
-    folder.write("in/1.json", "{\"id\":1,\"city\":\"Kyoto\",\"changed\":10}\n{\"id\":2,\"city\":\"Lima\",\"changed\":10}\n");
+    folder.write(
+        "in/1.json",
+        "{\"id\":1,\"city\":\"Kyoto\",\"changed\":10}\n{\"id\":2,\"city\":\"Lima\",\"changed\":10}\n",
+    );
     run();
     folder.write("in/2.json", "{\"id\":1,\"city\":\"Oslo\",\"changed\":9}\n{\"id\":2,\"city\":\"Bern\",\"changed\":11}\n{\"id\":3,\"city\":\"Rome\",\"changed\":null}\n");
-    assert_eq!(run(), [vec![json!(1), json!(10), json!("Kyoto")], vec![json!(2), json!(11), json!("Bern")], vec![json!(3), json!(null), json!("Rome")]]);
+    assert_eq!(
+        run(),
+        [
+            vec![json!(1), json!(10), json!("Kyoto")],
+            vec![json!(2), json!(11), json!("Bern")],
+            vec![json!(3), json!(null), json!("Rome")]
+        ]
+    );
 }

@@ -58,7 +58,9 @@ impl Batch {
         match std::mem::take(&mut self.rows) {
             Rows::None => Ok(None),
             Rows::Some(batch) => Ok(Some(batch)),
-            Rows::Broken(reason) => Err(StageError::internal(format!("rows from another process could not be decoded: {reason}"))),
+            Rows::Broken(reason) => {
+                Err(StageError::internal(format!("rows from another process could not be decoded: {reason}")))
+            }
         }
     }
 
@@ -176,7 +178,12 @@ impl ByKey {
 }
 
 impl Distributor<Batch> for ByKey {
-    fn partition<T: Clone, P: Push<Message<T, Batch>>>(&mut self, container: &mut Batch, stamp: &Stamp<T>, pushers: &mut [P]) {
+    fn partition<T: Clone, P: Push<Message<T, Batch>>>(
+        &mut self,
+        container: &mut Batch,
+        stamp: &Stamp<T>,
+        pushers: &mut [P],
+    ) {
         let Rows::Some(batch) = std::mem::take(&mut container.rows) else { return };
         let parts = self.split(&batch, pushers.len());
         match parts {

@@ -11,9 +11,21 @@ const SHORTEST: usize = 4;
 /// Whether a variable or option of this name holds a secret.
 pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["secret", "password", "passwd", "token", "access_key", "account_key", "api_key", "credential", "private"]
-        .iter()
-        .any(|word| name.contains(word))
+    let said = [
+        "secret",
+        "password",
+        "passwd",
+        "access_key",
+        "account_key",
+        "private_key",
+        "api_key",
+        "apikey",
+        "credential",
+        "signature",
+    ];
+    // A `tokenizer` or `max_tokens` is no secret.
+    let token = name.ends_with("token") || name.split(|c: char| !c.is_alphanumeric()).any(|word| word == "token");
+    token || said.iter().any(|word| name.contains(word))
 }
 
 /// Remembers the value of an option or variable if its name says that it is secret, and any password inside a URL.
@@ -21,24 +33,74 @@ pub fn learn(name: &str, value: &str) {
     if is_secret_name(name) {
         remember(value);
     }
-    learn_url(value);
+    learn_urls(value);
 }
 
-/// Remembers user and password of a URL such as `https://user:password@host`.
+/// Remembers user, password and signatures of a URL such as `https://user:password@host/path?signature=…`.
 pub fn learn_url(text: &str) {
-    let Some((_, rest)) = text.split_once("://") else { return };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if let Some((user_info, _)) = authority.rsplit_once('@') {
-        if let Some((_, password)) = user_info.split_once(':') {
-            remember(password);
+    learn_urls(text);
+}
+
+/// The same for every URL in a text.
+pub(crate) fn learn_urls(text: &str) {
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("://") {
+        rest = after;
+        let end =
+            after.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>')).unwrap_or(after.len());
+        let url = &after[..end];
+        // Azure writes `abfss://container@account…`: no secret, and the name of a folder.
+        let scheme = before.rsplit(|c: char| !c.is_ascii_alphanumeric()).next().unwrap_or_default();
+        let azure = ["abfs", "abfss", "wasb", "wasbs"].contains(&scheme);
+        let authority = url.split(['/', '?', '#']).next().unwrap_or_default();
+        if let Some((user_info, _)) = authority.rsplit_once('@').filter(|_| !azure) {
+            if let Some((_, password)) = user_info.split_once(':') {
+                remember(password);
+            }
+            remember(user_info);
         }
-        remember(user_info);
+        let query = url.split_once('?').map(|(_, q)| q.split('#').next().unwrap_or_default()).unwrap_or_default();
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            if is_secret_name(name) || name == "sig" || name == "key" {
+                remember(value);
+            }
+        }
+    }
+}
+
+/// For a text whose structure is not known: remembers what follows a secret's name on the same line.
+pub(crate) fn learn_lines(text: &str) {
+    for line in text.lines() {
+        for (at, _) in line.match_indices([':', '=']) {
+            let name = line[..at].trim_end_matches(['"', '\'']);
+            let name = name.rsplit(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').next().unwrap_or_default();
+            if is_secret_name(name) {
+                let value = line[at + 1..].trim();
+                remember(value);
+                let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''));
+                let bare = quote.map_or(value, |q| value.trim_start_matches(q));
+                remember(bare);
+                let end = |c: char| quote.map_or(c.is_whitespace() || matches!(c, ',' | '}'), |q| c == q);
+                remember(bare.split(end).next().unwrap_or_default());
+            }
+        }
     }
 }
 
 fn remember(value: &str) {
-    if value.len() >= SHORTEST {
-        KNOWN.write().unwrap_or_else(PoisonError::into_inner).insert(value.to_owned());
+    let mut known = KNOWN.write().unwrap_or_else(PoisonError::into_inner);
+    // Libraries show a value as it is, decoded from a URL, as a URL's text, or quoted as in Rust.
+    let decoded =
+        url::form_urlencoded::parse(value.replace('+', "%2B").replace('&', "%26").replace('=', "%3D").as_bytes())
+            .next()
+            .map(|(name, _)| name.into_owned());
+    let encoded = url::form_urlencoded::byte_serialize(value.as_bytes()).collect::<String>();
+    let quoted = format!("{value:?}");
+    let quoted = quoted.trim_matches('"').to_owned();
+    for form in [Some(value.to_owned()), decoded, Some(encoded), Some(quoted)].into_iter().flatten() {
+        if form.len() >= SHORTEST {
+            known.insert(form);
+        }
     }
 }
 
@@ -76,6 +138,33 @@ mod tests {
         assert_eq!(redact("a hunter22-long b hunter22 c"), "a *** b *** c");
         learn("region", "eu-west-1");
         assert_eq!(redact("in eu-west-1"), "in eu-west-1");
+    }
+
+    #[test]
+    fn names_of_secrets() {
+        for name in
+            ["API_TOKEN", "sessionToken", "aws_secret_access_key", "AWS_ACCESS_KEY_ID", "DB_PASSWORD", "github_token_2"]
+        {
+            assert!(is_secret_name(name), "{name}");
+        }
+        for name in ["tokenizer", "max_tokens", "AWS_REGION", "text", "key", "LAKE"] {
+            assert!(!is_secret_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn passwords_in_urls_in_any_form() {
+        learn_urls("in https://bob:p%40ss%2Bword@host/x and https://h/y?X-Amz-Signature=abcdef12&part=7");
+        assert_eq!(redact("p%40ss%2Bword or p@ss+word"), "*** or ***");
+        assert_eq!(redact("signed abcdef12"), "signed ***");
+        learn_urls("abfss://container@account/x");
+        assert_eq!(redact("container"), "container");
+    }
+
+    #[test]
+    fn lines_of_a_text_that_cannot_be_parsed() {
+        learn_lines("storage: { aws_secret_access_key: 'lines one', x: 1 }\naws_session_token: \"lines-two");
+        assert_eq!(redact("lines one, lines-two"), "***, ***");
     }
 
     #[test]

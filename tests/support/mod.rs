@@ -111,15 +111,20 @@ pub struct Table {
 impl Table {
     /// The values of some columns, sorted.
     pub fn select(&self, names: &[&str]) -> Vec<Vec<Value>> {
-        let places: Vec<usize> = names.iter().map(|n| self.names.iter().position(|m| m == n).unwrap_or_else(|| panic!("no column {n}"))).collect();
-        let mut rows: Vec<Vec<Value>> = self.rows.iter().map(|r| places.iter().map(|&p| r[p].clone()).collect()).collect();
+        let places: Vec<usize> = names
+            .iter()
+            .map(|n| self.names.iter().position(|m| m == n).unwrap_or_else(|| panic!("no column {n}")))
+            .collect();
+        let mut rows: Vec<Vec<Value>> =
+            self.rows.iter().map(|r| places.iter().map(|&p| r[p].clone()).collect()).collect();
         rows.sort_by_key(|r| serde_json::to_string(r).unwrap());
         rows
     }
 }
 
-fn python(arguments: &[&str]) -> Vec<u8> {
-    let python = std::env::var("ALLUVIUM_TEST_PYTHON").expect("no independent reader: run the tests with `tests/run`, which installs it");
+pub fn python(arguments: &[&str]) -> Vec<u8> {
+    let python = std::env::var("ALLUVIUM_TEST_PYTHON")
+        .expect("no independent reader: run the tests with `tests/run`, which installs it");
     let done = Command::new(python).args(arguments).current_dir(root()).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     done.stdout

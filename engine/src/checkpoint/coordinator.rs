@@ -13,7 +13,7 @@ use crate::Epoch;
 use crate::bridge::{FaultCell, Outbox};
 use crate::failpoint;
 use crate::progress::Progress;
-use crate::stage::{Commit, Committed, Committer, Fault, Staged, StageError};
+use crate::stage::{Commit, Committed, Committer, Fault, StageError, Staged};
 
 /// A sink with a committer, and what goes into the metadata of its commits.
 pub(crate) struct TableSink {

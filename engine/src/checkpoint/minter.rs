@@ -84,7 +84,8 @@ impl Minter {
                 if !self.history.ledger.entry(name.clone()).or_default().insert(split.id.clone()) {
                     continue;
                 }
-                let full = gathering.count >= self.limits.splits || gathering.bytes.saturating_add(split.bytes) > self.limits.bytes.0;
+                let full = gathering.count >= self.limits.splits
+                    || gathering.bytes.saturating_add(split.bytes) > self.limits.bytes.0;
                 if gathering.count > 0 && full {
                     self.bind(std::mem::take(&mut gathering), outbox).await?;
                 }

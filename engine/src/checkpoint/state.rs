@@ -20,7 +20,7 @@ use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
 use crate::Epoch;
-use crate::stage::{Staged, StageError, StateSchema, Writer};
+use crate::stage::{StageError, Staged, StateSchema, Writer};
 use crate::storage::Location;
 
 /// Files are merged when there are this many,
@@ -97,9 +97,11 @@ impl StateLog {
                     .convert_columns(&batch.columns()[..self.schema.keys.min(batch.num_columns())])
                     .map_err(|e| self.damaged(&file.name).because(e))?;
                 // Within a batch too the last row of a key wins, hence backwards.
-                let mut newest: Vec<bool> = (0..batch.num_rows()).rev().map(|i| seen.insert(rows.row(i).owned())).collect();
+                let mut newest: Vec<bool> =
+                    (0..batch.num_rows()).rev().map(|i| seen.insert(rows.row(i).owned())).collect();
                 newest.reverse();
-                let kept = filter_record_batch(&batch, &BooleanArray::from(newest)).map_err(|e| self.damaged(&file.name).because(e))?;
+                let kept = filter_record_batch(&batch, &BooleanArray::from(newest))
+                    .map_err(|e| self.damaged(&file.name).because(e))?;
                 out.push(kept);
             }
         }
@@ -107,10 +109,16 @@ impl StateLog {
     }
 
     /// The manifest after an epoch; merges files when that pays.
-    pub(crate) async fn advance(&self, before: StateManifest, epoch: Epoch, staged: Vec<Staged>) -> Result<StateManifest, StageError> {
+    pub(crate) async fn advance(
+        &self,
+        before: StateManifest,
+        epoch: Epoch,
+        staged: Vec<Staged>,
+    ) -> Result<StateManifest, StageError> {
         let mut manifest = StateManifest { fingerprint: self.schema.fingerprint.clone(), files: before.files };
         for item in staged {
-            let file: StateFile = serde_json::from_slice(&item.0).map_err(|e| StageError::internal("a staged state file cannot be understood").because(e))?;
+            let file: StateFile = serde_json::from_slice(&item.0)
+                .map_err(|e| StageError::internal("a staged state file cannot be understood").because(e))?;
             manifest.files.push(file);
         }
         let base: u64 = manifest.files.iter().filter(|f| f.merged).map(|f| f.rows).sum();
@@ -129,7 +137,9 @@ impl StateLog {
         let path = self.location.path.clone().join(name);
         let read = async { self.location.store.get(&path).await?.bytes().await };
         let bytes = read.await.map_err(|e| {
-            StageError::external("the stage's state cannot be read").object(format!("{}/{path}", self.location.root)).because(e)
+            StageError::external("the stage's state cannot be read")
+                .object(format!("{}/{path}", self.location.root))
+                .because(e)
         })?;
         let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
             .and_then(|b| b.build())
@@ -151,14 +161,18 @@ impl StateLog {
         };
         let buffer = encode().map_err(|e| StageError::internal("state rows cannot be encoded").because(e))?;
         let path = self.location.path.clone().join(name);
-        let put = self.location.store.put_opts(&path, Bytes::from(buffer).into(), PutOptions::from(PutMode::Overwrite)).await;
+        let put =
+            self.location.store.put_opts(&path, Bytes::from(buffer).into(), PutOptions::from(PutMode::Overwrite)).await;
         put.map(|_| ()).map_err(|e| {
-            StageError::external("the stage's state cannot be written").object(format!("{}/{path}", self.location.root)).because(e)
+            StageError::external("the stage's state cannot be written")
+                .object(format!("{}/{path}", self.location.root))
+                .because(e)
         })
     }
 
     fn damaged(&self, name: &str) -> StageError {
-        StageError::external("a file of the stage's state is damaged").object(format!("{}/{}/{name}", self.location.root, self.location.path))
+        StageError::external("a file of the stage's state is damaged")
+            .object(format!("{}/{}/{name}", self.location.root, self.location.path))
     }
 }
 
@@ -188,7 +202,8 @@ impl Writer for StateWriter {
         let name = format!("{epoch:020}-{}-{}.parquet", self.worker, uuid::Uuid::new_v4().simple());
         self.log.write(&name, &batches).await?;
         let file = StateFile { name, rows: batches.iter().map(|b| b.num_rows() as u64).sum(), merged: false };
-        let bytes = serde_json::to_vec(&file).map_err(|e| StageError::internal("a state file cannot be described").because(e))?;
+        let bytes = serde_json::to_vec(&file)
+            .map_err(|e| StageError::internal("a state file cannot be described").because(e))?;
         Ok(vec![Staged(bytes)])
     }
 }

@@ -79,10 +79,12 @@ impl CheckpointStore {
             None => None,
         };
         let bound = self.epochs("bindings").await?;
-        let bindings = stream::iter(bound.into_iter().map(|epoch| async move { self.read::<Binding>(&self.record("bindings", epoch)).await }))
-            .buffered(PARALLEL_READS)
-            .try_collect()
-            .await?;
+        let bindings = stream::iter(
+            bound.into_iter().map(|epoch| async move { self.read::<Binding>(&self.record("bindings", epoch)).await }),
+        )
+        .buffered(PARALLEL_READS)
+        .try_collect()
+        .await?;
         Ok(History::new(completed, bindings))
     }
 
@@ -96,9 +98,12 @@ impl CheckpointStore {
             }
             Created::Theirs(bytes) => {
                 let theirs: Binding = self.decode(&path, &bytes)?;
-                Err(StageError::user(format!("another instance ({}) of this pipeline is running: it has bound epoch {}", theirs.instance, binding.epoch))
-                    .object(self.url())
-                    .hint("let one instance of a pipeline run at a time; this one has stopped and has lost nothing"))
+                Err(StageError::user(format!(
+                    "another instance ({}) of this pipeline is running: it has bound epoch {}",
+                    theirs.instance, binding.epoch
+                ))
+                .object(self.url())
+                .hint("let one instance of a pipeline run at a time; this one has stopped and has lost nothing"))
             }
         }
     }
@@ -184,5 +189,7 @@ impl CheckpointStore {
 }
 
 fn encode<T: Serialize>(record: &T) -> Result<Bytes, StageError> {
-    serde_json::to_vec_pretty(record).map(Bytes::from).map_err(|e| StageError::internal("a record of the state cannot be encoded").because(e))
+    serde_json::to_vec_pretty(record)
+        .map(Bytes::from)
+        .map_err(|e| StageError::internal("a record of the state cannot be encoded").because(e))
 }

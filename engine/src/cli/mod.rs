@@ -3,6 +3,7 @@
 mod check;
 mod reference;
 mod run;
+mod schema;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -42,7 +43,7 @@ pub struct Cli<'a> {
 
 /// Alluvium: declarative dataflow from a YAML file.
 #[derive(Parser)]
-#[command(name = "alluvium", version, about, max_term_width = 100)]
+#[command(name = "alluvium", version, max_term_width = 100)]
 struct Arguments {
     #[command(subcommand)]
     command: Builtin,
@@ -107,7 +108,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Ok(Builtin::Explain(arguments)) => check::explain(&cli, &arguments),
         Ok(Builtin::Graph(arguments)) => check::graph(&cli, &arguments),
         Ok(Builtin::Stages(arguments)) => reference::stages(&cli, &arguments),
-        Ok(Builtin::Schema) => reference::schema(&cli),
+        Ok(Builtin::Schema) => schema::show(&cli),
         Err(error) => {
             let _ = error.print();
             USAGE
@@ -150,11 +151,17 @@ impl Cli<'_> {
     ///
     /// # Errors
     /// The exit code.
-    pub fn compile(&self, spec: &Path, set: &[(String, String)], runtime: &tokio::runtime::Handle) -> Result<Arc<Plan>, u8> {
+    pub fn compile(
+        &self,
+        spec: &Path,
+        set: &[(String, String)],
+        runtime: &tokio::runtime::Handle,
+    ) -> Result<Arc<Plan>, u8> {
         let vars = Vars::from_env(set.iter().cloned());
         let plan = load_file(spec, &vars).and_then(|spec| compile(&spec, self.registry, runtime));
         plan.map(Arc::new).map_err(|problems| {
-            say_error(&problems.render(std::io::stderr().is_terminal()));
+            let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+            say_error(&problems.render(std::io::stderr().is_terminal() && !plain));
             USAGE
         })
     }

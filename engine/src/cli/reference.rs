@@ -1,14 +1,13 @@
-//! `stages` and `schema`: the reference, made from the doc comments of the kinds.
+//! `stages`: the reference, made from the doc comments of the kinds.
 
 use std::fmt::Write;
 
 use clap::Args;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::{Cli, DONE, USAGE, say, say_error};
 use crate::registry::{Kind, Registry};
 use crate::spec::{Header, closest};
-use crate::stage::Role;
 
 #[derive(Args)]
 pub(super) struct StagesArguments {
@@ -39,8 +38,9 @@ fn list(registry: &Registry) -> String {
     let mut out = String::new();
     let width = registry.kinds().map(|k| k.name.len()).max().unwrap_or(0);
     for kind in registry.kinds() {
-        let first = kind.description().lines().next().unwrap_or_default();
-        let _ = writeln!(out, "{:<width$}  {:<9}  {first}", kind.name, kind.role.name());
+        let text = kind.description().replace('\n', " ");
+        let first = text.split(". ").next().unwrap_or_default().trim_end_matches('.');
+        let _ = writeln!(out, "{:<width$}  {:<9}  {first}.", kind.name, kind.role.name());
     }
     out.push_str("\n`alluvium stages KIND` shows fields, types, defaults and an example.\n");
     out
@@ -51,18 +51,20 @@ fn all_markdown(registry: &Registry) -> String {
     let header = schemars::schema_for!(Header).to_value();
     out.push_str("## The outer keys\n\n");
     out.push_str(&fields(&header, &header, ""));
-    out.push_str("- `stages` (mapping, required): the stages by name, in any order.\n\n");
-    out.push_str("Every stage has `kind`, and every stage but a source has `input`: the name of a stage, or a list of\nnames. `NAME.rejects` reads the rows that stage `NAME` could not process.\n\n");
-    for kind in registry.kinds() {
-        out.push_str(&markdown(kind, 2));
-        out.push('\n');
-    }
+    out.push_str("- `stages` (mapping, required): The stages by name, in any order.\n\n");
+    out.push_str("Every stage has `kind`, and every stage but a source has `input`: the name of a stage, or a list of\nnames. `NAME.rejects` reads the rows that stage `NAME` could not process. `description` says what a stage is for.\n\n\
+         Values may use variables of the environment or of `--set NAME=VALUE`: `${NAME}`, or `${NAME:-default}`.\n\n");
+    let kinds: Vec<String> = registry.kinds().map(|k| markdown(k, 2).trim_end().to_owned()).collect();
+    out.push_str(&kinds.join("\n\n"));
+    out.push('\n');
     out
 }
 
 fn markdown(kind: &Kind, level: usize) -> String {
     let mut out = format!("{} {} ({})\n\n{}\n\n", "#".repeat(level), kind.name, kind.role.name(), kind.description());
     out.push_str(&fields(&kind.schema, &kind.schema, ""));
+    out.truncate(out.trim_end().len());
+    out.push('\n');
     out
 }
 
@@ -77,27 +79,42 @@ fn fields(root: &Json, schema: &Json, indent: &str) -> String {
             "required".to_owned()
         } else {
             match property.get("default") {
-                None | Some(Json::Null) => "optional".to_owned(),
+                // The defaults of what is in it are shown below.
+                None | Some(Json::Null | Json::Object(_) | Json::Array(_)) => "optional".to_owned(),
                 Some(default) => format!("default `{}`", compact(default)),
             }
         };
-        let text = property.get("description").or_else(|| resolved.get("description")).and_then(Json::as_str).unwrap_or_default();
+        let text = property
+            .get("description")
+            .or_else(|| resolved.get("description"))
+            .and_then(Json::as_str)
+            .unwrap_or_default();
         let _ = writeln!(out, "{indent}- `{name}` ({}, {need}): {}", type_of(root, property), text.replace('\n', " "));
         let deeper = format!("{indent}  ");
-        out.push_str(&choices(resolved, &deeper));
-        for inner in [Some(resolved), resolved.get("items"), resolved.get("additionalProperties")].into_iter().flatten() {
-            out.push_str(&fields(root, resolve(root, inner), &deeper));
+        for inner in [Some(resolved), resolved.get("items"), resolved.get("additionalProperties")].into_iter().flatten()
+        {
+            let inner = resolve(root, inner);
+            out.push_str(&choices(root, inner, &deeper));
+            out.push_str(&fields(root, inner, &deeper));
         }
     }
     out
 }
 
-/// The documented choices of an enumeration.
-fn choices(schema: &Json, indent: &str) -> String {
+/// The documented choices of an enumeration: words, or mappings with one key.
+fn choices(root: &Json, schema: &Json, indent: &str) -> String {
     let mut out = String::new();
     for choice in schema.get("oneOf").and_then(Json::as_array).into_iter().flatten() {
-        if let (Some(value), Some(text)) = (choice.get("const"), choice.get("description").and_then(Json::as_str)) {
-            let _ = writeln!(out, "{indent}- `{}`: {}", compact(value), text.replace('\n', " "));
+        let text = choice.get("description").and_then(Json::as_str).unwrap_or_default().replace('\n', " ");
+        if let Some(value) = choice.get("const") {
+            let _ = writeln!(out, "{indent}- `{}`: {text}", compact(value));
+        }
+        for (name, property) in choice.get("properties").and_then(Json::as_object).into_iter().flatten() {
+            let inner = resolve(root, property);
+            let parts = inner.get("properties").and_then(Json::as_object).into_iter().flatten();
+            let parts: Vec<String> = parts.map(|(n, p)| format!("{n}: {}", type_of(root, p))).collect();
+            let form = if parts.is_empty() { type_of(root, property) } else { format!("{{ {} }}", parts.join(", ")) };
+            let _ = writeln!(out, "{indent}- `{{ {name}: … }}` ({form}): {text}");
         }
     }
     out
@@ -123,13 +140,17 @@ fn type_of(root: &Json, schema: &Json) -> String {
         let plain = schema.get("enum").and_then(Json::as_array);
         return plain.map_or("choice".into(), |options| options.iter().map(compact).collect::<Vec<_>>().join(" | "));
     }
-    let word = |t: &str| match t {
-        "string" => "text",
-        "array" => "list",
-        "object" => "mapping",
-        other => other,
-    }
-    .to_owned();
+    let word = |t: &str| {
+        match t {
+            "string" => "text",
+            "array" => "list",
+            "object" => "mapping",
+            "integer" => "whole number",
+            "boolean" => "true or false",
+            other => other,
+        }
+        .to_owned()
+    };
     match schema.get("type") {
         Some(Json::String(t)) if t == "array" => {
             let items = schema.get("items").map(|i| type_of(root, i)).unwrap_or_default();
@@ -141,102 +162,5 @@ fn type_of(root: &Json, schema: &Json) -> String {
             names.join(" or ")
         }
         _ => "any".into(),
-    }
-}
-
-pub(super) fn schema(cli: &Cli<'_>) -> u8 {
-    match serde_json::to_string_pretty(&spec_schema(cli.registry)) {
-        Ok(text) => {
-            say(&(text + "\n"));
-            DONE
-        }
-        Err(error) => {
-            say_error(&format!("error: {error}\n"));
-            super::FAILED
-        }
-    }
-}
-
-/// The JSON Schema of a whole spec.
-pub fn spec_schema(registry: &Registry) -> Json {
-    let mut schema = schemars::schema_for!(Header).to_value();
-    let mut definitions = schema.get("$defs").cloned().unwrap_or_else(|| json!({}));
-    let mut stages = Vec::new();
-    for kind in registry.kinds() {
-        let mut own = kind.schema.clone();
-        hoist(&mut own, kind.name, &mut definitions);
-        if let Some(properties) = own.get_mut("properties").and_then(Json::as_object_mut) {
-            properties.insert("kind".into(), json!({ "const": kind.name }));
-            properties.insert("description".into(), json!({ "type": "string", "description": "What the stage is for." }));
-            if kind.role != Role::Source {
-                let name = json!({ "type": "string", "description": "The stage whose rows are read; `NAME.rejects` for those it rejects." });
-                properties.insert("input".into(), json!({ "anyOf": [name, { "type": "array", "items": { "type": "string" }, "minItems": 1 }] }));
-            }
-        }
-        if kind.role != Role::Source
-            && let Some(map) = own.as_object_mut()
-        {
-            let required = map.entry("required").or_insert_with(|| json!([]));
-            if let Some(list) = required.as_array_mut() {
-                list.push(json!("input"));
-            }
-        }
-        stages.push(json!({ "if": { "properties": { "kind": { "const": kind.name } } }, "then": own }));
-    }
-    let kinds: Vec<&str> = registry.kinds().map(|k| k.name).collect();
-    if let Some(map) = schema.as_object_mut() {
-        if let Some(properties) = map.get_mut("properties").and_then(Json::as_object_mut) {
-            properties.insert(
-                "stages".into(),
-                json!({
-                    "type": "object",
-                    "description": "The stages by name, in any order.",
-                    "minProperties": 1,
-                    "additionalProperties": {
-                        "type": "object",
-                        "required": ["kind"],
-                        "properties": { "kind": { "enum": kinds } },
-                        "allOf": stages
-                    }
-                }),
-            );
-        }
-        if let Some(required) = map.get_mut("required").and_then(Json::as_array_mut) {
-            required.push(json!("stages"));
-        }
-        map.insert("$defs".into(), definitions);
-        map.insert("title".into(), json!("Alluvium pipeline"));
-    }
-    schema
-}
-
-/// Moves the definitions of a kind to the top, under names of its own.
-fn hoist(schema: &mut Json, kind: &str, definitions: &mut Json) {
-    let own = schema.as_object_mut().and_then(|map| {
-        map.remove("$schema");
-        map.remove("title");
-        map.remove("$defs")
-    });
-    rename(schema, kind);
-    if let (Some(Json::Object(own)), Some(all)) = (own, definitions.as_object_mut()) {
-        for (name, mut definition) in own {
-            rename(&mut definition, kind);
-            all.insert(format!("{kind}.{name}"), definition);
-        }
-    }
-}
-
-fn rename(schema: &mut Json, kind: &str) {
-    match schema {
-        Json::Object(map) => {
-            if let Some(Json::String(reference)) = map.get_mut("$ref")
-                && let Some(name) = reference.strip_prefix("#/$defs/")
-            {
-                *reference = format!("#/$defs/{kind}.{name}");
-            }
-            map.values_mut().for_each(|v| rename(v, kind));
-        }
-        Json::Array(items) => items.iter_mut().for_each(|v| rename(v, kind)),
-        _ => {}
     }
 }

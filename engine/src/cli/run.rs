@@ -59,7 +59,8 @@ fn run_compiled(plan: &Arc<Plan>, runtime: &tokio::runtime::Runtime, workers: us
 }
 
 fn table_urls(plan: &Plan) -> BTreeMap<String, String> {
-    let tables = plan.stages.iter().filter_map(|s| Some((s.name.clone(), secret::public_url(&s.outputs.table.as_ref()?.url))));
+    let tables =
+        plan.stages.iter().filter_map(|s| Some((s.name.clone(), secret::public_url(&s.outputs.table.as_ref()?.url))));
     tables.collect()
 }
 

@@ -58,7 +58,12 @@ pub(super) fn render<'scope>(
         let mut minting = None;
         if let (Some(inbox), [splits, notes]) = (inbox, capabilities.as_slice()) {
             // Epochs before the first are over; state restored at epoch 0 may flow.
-            minting = Some(Minting { splits: splits.delayed(&first), notes: notes.delayed(&first), inbox, newest: first.saturating_sub(1) });
+            minting = Some(Minting {
+                splits: splits.delayed(&first),
+                notes: notes.delayed(&first),
+                inbox,
+                newest: first.saturating_sub(1),
+            });
         }
         drop(capabilities);
         move |_frontiers| {
@@ -84,7 +89,10 @@ pub(super) fn render<'scope>(
                         };
                         open.splits.downgrade(&epoch);
                         open.notes.downgrade(&epoch);
-                        notes_out.activate().session(&open.notes).give(EpochNote { ingest_micros: binding.ingest_time.timestamp_micros() });
+                        notes_out
+                            .activate()
+                            .session(&open.notes)
+                            .give(EpochNote { ingest_micros: binding.ingest_time.timestamp_micros() });
                         splits_out.activate().session(&open.splits).give_iterator(deal.into_iter());
                         open.splits.downgrade(&(epoch + 1));
                         open.notes.downgrade(&(epoch + 1));
@@ -106,14 +114,23 @@ fn deal(binding: &Binding, stages: &[String], workers: usize) -> Result<Vec<Assi
     let mut out = Vec::new();
     for (source, splits) in &binding.splits {
         let stage = stages.iter().position(|s| s == source).ok_or_else(|| {
-            StageError::user(format!("epoch {} was bound by a source `{source}`, which the spec no longer has", binding.epoch))
-                .hint("run the old spec once more until it ends, then change it")
+            StageError::user(format!(
+                "epoch {} was bound by a source `{source}`, which the spec no longer has",
+                binding.epoch
+            ))
+            .hint("run the old spec once more until it ends, then change it")
         })?;
         for split in splits {
             let worker = (0..load.len()).min_by_key(|&w| load[w]).unwrap_or(0);
             load[worker] += split.bytes.max(1);
-            let json = serde_json::to_vec(split).map_err(|e| StageError::internal("a split cannot be encoded").because(e))?;
-            out.push(Assignment { worker: worker as u64, stage: stage as u64, split: json, ingest_micros: binding.ingest_time.timestamp_micros() });
+            let json =
+                serde_json::to_vec(split).map_err(|e| StageError::internal("a split cannot be encoded").because(e))?;
+            out.push(Assignment {
+                worker: worker as u64,
+                stage: stage as u64,
+                split: json,
+                ingest_micros: binding.ingest_time.timestamp_micros(),
+            });
         }
     }
     Ok(out)

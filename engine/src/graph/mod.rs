@@ -87,11 +87,22 @@ struct Ports<'scope> {
 
 /// Renders the whole plan.
 pub(crate) fn render<'scope>(process: &Process, scope: Scope<'scope, Epoch>) -> Result<Rendered, Fault> {
-    let lead = if scope.index() == 0 { process.lead.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() } else { None };
+    let lead = if scope.index() == 0 {
+        process.lead.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    } else {
+        None
+    };
     let (mint_lead, commit_lead) = lead.map_or((None, None), |l| (Some(l.mint), Some(l.commit)));
     let completed = Rc::new(Cell::new(process.first_epoch.saturating_sub(1)));
     let minted = mint::render(process, scope, mint_lead, completed.clone());
-    let mut renderer = Renderer { process, scope, assignments: minted.assignments, ports: Vec::new(), staged: Vec::new(), probes: Vec::new() };
+    let mut renderer = Renderer {
+        process,
+        scope,
+        assignments: minted.assignments,
+        ports: Vec::new(),
+        staged: Vec::new(),
+        probes: Vec::new(),
+    };
     for (index, stage) in process.plan.stages.iter().enumerate() {
         renderer.stage(index, stage).map_err(|error| Fault { stage: stage.name.clone(), epoch: None, error })?;
     }
@@ -142,7 +153,8 @@ impl<'scope> Renderer<'_, 'scope> {
             (Role::Sink, Stage::Sink(sink)) => {
                 let input = first(inputs)?;
                 let staged = outer.region_named(&region(index), |inner| {
-                    sink::render(process, inner, input.enter(inner), index, false, schema, sink.writer(), faults).leave(outer)
+                    sink::render(process, inner, input.enter(inner), index, false, schema, sink.writer(), faults)
+                        .leave(outer)
                 });
                 self.staged.push(staged);
                 // What a sink passes on is what came in: no operator stands in between.
@@ -169,7 +181,11 @@ impl<'scope> Renderer<'_, 'scope> {
                 Ports { rows, rejects: None }
             }
             (role, _) => {
-                return Err(StageError::internal(format!("kind `{}` says it is a {} but builds something else", stage.kind, role.name())));
+                return Err(StageError::internal(format!(
+                    "kind `{}` says it is a {} but builds something else",
+                    stage.kind,
+                    role.name()
+                )));
             }
         };
         let (probe, rows) = ports.rows.probe();
@@ -189,7 +205,8 @@ impl<'scope> Renderer<'_, 'scope> {
                 Route::Pipeline => stream,
                 Route::Exchange(keys) => {
                     let schema = self.process.plan.edge_schema(edge).unwrap_or_else(reject_schema);
-                    let hasher = KeyHasher::new(&schema, keys).map_err(|e| StageError::internal("rows cannot be routed by key").because(e))?;
+                    let hasher = KeyHasher::new(&schema, keys)
+                        .map_err(|e| StageError::internal("rows cannot be routed by key").because(e))?;
                     exchange(stream, hasher)
                 }
             });

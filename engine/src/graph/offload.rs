@@ -42,7 +42,8 @@ pub(super) fn render<'scope>(
     let mut rows_out = OutputBuilder::<_, CapacityContainerBuilder<Batch>>::from(rows_out);
     let mut rejects_out = OutputBuilder::<_, CapacityContainerBuilder<Batch>>::from(rejects_out);
     let address = builder.operator_info().address;
-    let (outbox, mut inbox) = inbox::<Result<Applied, StageError>>(QUEUE, scope.worker().sync_activator_for(address.to_vec()));
+    let (outbox, mut inbox) =
+        inbox::<Result<Applied, StageError>>(QUEUE, scope.worker().sync_activator_for(address.to_vec()));
     // Not bounded by a length: what waits here is counted by pressure, which stops the sources.
     let (requests, queue) = std::sync::mpsc::channel::<Request>();
     let (name, schema, may_reject) = (stage.name.clone(), stage.outputs.schema.clone(), stage.outputs.rejects);
@@ -71,8 +72,14 @@ pub(super) fn render<'scope>(
         let mut waiting: VecDeque<(Capability<Epoch>, Capability<Epoch>)> = VecDeque::new();
         move |_frontiers| {
             input.for_each(|capability, container| {
-                let (Some(rows), Some(rejects)) = (capability.retain_least(0), capability.retain_least(1)) else { return };
-                let request = Request { epoch: *rows.time(), permit: pressure.take(container.bytes()), batch: std::mem::take(container) };
+                let (Some(rows), Some(rejects)) = (capability.retain_least(0), capability.retain_least(1)) else {
+                    return;
+                };
+                let request = Request {
+                    epoch: *rows.time(),
+                    permit: pressure.take(container.bytes()),
+                    batch: std::mem::take(container),
+                };
                 waiting.push_back((rows, rejects));
                 // Fails only after the thread has ended, that is after a fault: the capability stays.
                 let _ = requests.send(request);

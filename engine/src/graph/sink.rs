@@ -18,7 +18,7 @@ use super::messages::StagedMessage;
 use super::transform::conform;
 use super::{Process, StagedStream};
 use crate::bridge::{Faults, Outbox, Permit, inbox};
-use crate::stage::{BatchStream, Staged, StageError, Writer};
+use crate::stage::{BatchStream, StageError, Staged, Writer};
 use crate::{Batch, Epoch};
 
 /// For the writer's task.
@@ -79,7 +79,11 @@ pub(super) fn render<'scope>(
                 match result {
                     Ok(list) => {
                         if let Some((capability, _)) = open.remove(&epoch) {
-                            let messages = list.into_iter().map(|Staged(payload)| StagedMessage { stage: stage as u64, state, payload });
+                            let messages = list.into_iter().map(|Staged(payload)| StagedMessage {
+                                stage: stage as u64,
+                                state,
+                                payload,
+                            });
                             out.activate().session(&capability).give_iterator(messages);
                         }
                     }
@@ -101,7 +105,9 @@ async fn write(mut writer: Box<dyn Writer>, mut orders: mpsc::UnboundedReceiver<
                 drop(permit);
                 (epoch, written.map(|r| r.map(|()| None)))
             }
-            Order::Seal(epoch) => (epoch, AssertUnwindSafe(writer.seal(epoch)).catch_unwind().await.map(|r| r.map(Some))),
+            Order::Seal(epoch) => {
+                (epoch, AssertUnwindSafe(writer.seal(epoch)).catch_unwind().await.map(|r| r.map(Some)))
+            }
         };
         let result = work.unwrap_or_else(|_| Err(StageError::internal("the sink panicked")));
         let message = match result {

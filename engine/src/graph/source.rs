@@ -68,16 +68,32 @@ pub(super) fn render<'scope>(
         move |_frontiers| {
             input.for_each(|capability, list| {
                 for assignment in list.drain(..).filter(|a| a.stage == index as u64) {
-                    let (Some(rows), Some(rejects)) = (capability.retain_least(0), capability.retain_least(1)) else { continue };
+                    let (Some(rows), Some(rejects)) = (capability.retain_least(0), capability.retain_least(1)) else {
+                        continue;
+                    };
                     let epoch = *rows.time();
                     match serde_json::from_slice(&assignment.split) {
                         Ok(split) => {
-                            let ingest_time = DateTime::from_timestamp_micros(assignment.ingest_micros).unwrap_or_default();
-                            waiting.push_back(Reading { split, context: ReadContext { epoch, ingest_time }, rows, rejects });
+                            let ingest_time =
+                                DateTime::from_timestamp_micros(assignment.ingest_micros).unwrap_or_default();
+                            waiting.push_back(Reading {
+                                split,
+                                context: ReadContext { epoch, ingest_time },
+                                rows,
+                                rejects,
+                            });
                         }
                         Err(e) => {
                             faults.raise(Some(epoch), StageError::internal("a split cannot be decoded").because(e));
-                            reading.insert(u64::MAX - reading.len() as u64, Reading { split: unknown(), context: ReadContext { epoch, ingest_time: DateTime::default() }, rows, rejects });
+                            reading.insert(
+                                u64::MAX - reading.len() as u64,
+                                Reading {
+                                    split: unknown(),
+                                    context: ReadContext { epoch, ingest_time: DateTime::default() },
+                                    rows,
+                                    rejects,
+                                },
+                            );
                         }
                     }
                 }
@@ -99,10 +115,14 @@ pub(super) fn render<'scope>(
                     Ok(Some(Read::Rows(batch))) => conform(batch, &schema).map(|batch| {
                         rows_out.activate().session_with_builder(&of.rows).give_container(&mut Batch::from(batch));
                     }),
-                    Ok(Some(Read::Rejects(list))) if may_reject => reject_container(&name, epoch, &list).map(|mut container| {
-                        rejects_out.activate().session_with_builder(&of.rejects).give_container(&mut container);
-                    }),
-                    Ok(Some(Read::Rejects(_))) => Err(StageError::internal("the source rejects rows without having declared it")),
+                    Ok(Some(Read::Rejects(list))) if may_reject => {
+                        reject_container(&name, epoch, &list).map(|mut container| {
+                            rejects_out.activate().session_with_builder(&of.rejects).give_container(&mut container);
+                        })
+                    }
+                    Ok(Some(Read::Rejects(_))) => {
+                        Err(StageError::internal("the source rejects rows without having declared it"))
+                    }
                     Ok(None) => {
                         reading.remove(&id);
                         again.activate();

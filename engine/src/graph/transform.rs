@@ -114,5 +114,7 @@ pub(super) fn conform(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBa
 }
 
 pub(super) fn reject_container(stage: &str, epoch: Epoch, rejects: &[Reject]) -> Result<Batch, StageError> {
-    reject_batch(stage, epoch, rejects).map(Batch::from).map_err(|e| StageError::internal("rejects cannot be encoded").because(e))
+    reject_batch(stage, epoch, rejects)
+        .map(Batch::from)
+        .map_err(|e| StageError::internal("rejects cannot be encoded").because(e))
 }

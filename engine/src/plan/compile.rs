@@ -2,33 +2,40 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value as Json;
-use sha2::{Digest, Sha256};
-
-use super::{Edge, Plan, PlannedStage, order, rejects};
+use super::keys::{known_keys, own_config, with_engine_keys};
+use super::{Edge, Plan, PlannedStage, hash, order, rejects, whole};
 use crate::registry::{Config, Kind, Registry, StageSettings};
-use crate::secret;
-use crate::spec::{Problem, Problems, STAGE_KEYS, Spec, StageSpec, place};
+use crate::spec::{Key, Problem, Problems, Spec, StageSpec, closest, help, place, validate};
 use crate::stage::{Input, ResolveContext, Role};
-use crate::storage::{Storage, absolute};
+use crate::storage::Storage;
 
 /// Compiles a spec.
 ///
 /// # Errors
-/// All problems at once. A stage whose input has problems is not checked further: its own would be consequences.
+/// All problems at once, those of the spec's text among them. A stage whose input has problems is not checked further:
+/// its own would be consequences.
 pub fn compile(spec: &Spec, registry: &Registry, runtime: &tokio::runtime::Handle) -> Result<Plan, Problems> {
-    let storage = Storage::new(spec.header.storage.clone());
+    let header = spec.header.as_ref();
+    let storage = Storage::new(header.map(|h| h.storage.clone()).unwrap_or_default());
     let context = ResolveContext { storage: storage.clone(), runtime: runtime.clone() };
-    let mut compiler = Compiler { spec, registry, context, problems: Vec::new(), done: BTreeMap::new() };
-    if let Err(error) = storage.open(&spec.header.state) {
-        compiler.problems.push(Problem::new(error.to_string()).at(spec.state_span.clone()).label("here"));
+    let unclear = spec.stages.iter().any(|s| s.kind.is_none() || s.inputs_unclear);
+    let mut compiler = Compiler { spec, registry, context, problems: Vec::new(), done: BTreeMap::new(), unclear };
+    if let Some(Err(error)) = header.map(|h| storage.open(&h.state)) {
+        compiler.problems.push(
+            Problem::new(error.to_string())
+                .at(spec.state_span.clone())
+                .label("cannot be opened")
+                .help("known are local paths and URLs such as s3://bucket/folder; options come from `storage:` and from AWS_… variables"),
+        );
     }
-    let order = compiler.order();
-    for index in order {
+    for index in compiler.order() {
         compiler.stage(index);
     }
     compiler.finish(storage)
 }
+
+/// Edges and inputs of a stage, and the facts about its data.
+type Upstream = (Vec<Edge>, Vec<Input>, BTreeMap<String, String>);
 
 struct Compiler<'a> {
     spec: &'a Spec,
@@ -37,6 +44,8 @@ struct Compiler<'a> {
     problems: Vec<Problem>,
     /// Stages that are right, by index in the spec.
     done: BTreeMap<usize, PlannedStage>,
+    /// It is not known what some stage reads: nothing can be said about who reads from a stage.
+    unclear: bool,
 }
 
 impl<'a> Compiler<'a> {
@@ -46,11 +55,19 @@ impl<'a> Compiler<'a> {
         for stage in stages {
             for input in &stage.inputs {
                 if !stages.iter().any(|s| s.name.name == input.stage) {
+                    self.unclear = true;
                     self.problems.push(
-                        Problem::new(format!("`{}` reads from `{}`, which is not a stage", stage.name.name, input.stage))
-                            .at(input.span.clone())
-                            .label("no such stage")
-                            .suggest(&input.stage, stages.iter().map(|s| s.name.name.as_str()).filter(|n| *n != stage.name.name), "stages"),
+                        Problem::new(format!(
+                            "`{}` reads from `{}`, which is not a stage",
+                            stage.name.name, input.stage
+                        ))
+                        .at(input.span.clone())
+                        .label("no such stage")
+                        .suggest(
+                            &input.stage,
+                            stages.iter().map(|s| s.name.name.as_str()).filter(|n| *n != stage.name.name),
+                            "stages",
+                        ),
                     );
                 }
             }
@@ -68,26 +85,28 @@ impl<'a> Compiler<'a> {
     fn stage(&mut self, index: usize) {
         let spec = self.spec;
         let stage = &spec.stages[index];
-        let Some(kind) = self.kind(stage) else { return };
-        let Some(mut config) = self.config(stage, kind) else { return };
-        if !self.arity(stage, kind.role) {
-            return;
-        }
+        let Some(name) = &stage.kind else { return };
+        let Some(kind) = self.kind(stage, name) else { return };
+        let connected = self.arity(stage, kind);
+        let Some(mut config) = self.config(stage, kind).filter(|_| connected) else { return };
         if let Err(problems) = config.resolve(&self.context) {
             return self.report(stage, problems);
         }
-        let Some((edges, inputs, mut lineage)) = self.inputs(stage, kind.role) else { return };
+        let Some((mut edges, inputs, mut lineage)) = self.inputs(stage, kind.role) else { return };
         match config.check(&inputs) {
             Err(problems) => self.report(stage, problems),
-            Ok(outputs) => {
-                let mut edges = edges;
+            Ok(mut outputs) => {
                 for (edge, at) in edges.iter_mut().zip(0..) {
                     let input = if kind.role == Role::Operator { at } else { 0 };
                     edge.route = outputs.routes.get(input).cloned().unwrap_or_default();
                 }
+                if let Some(state) = &mut outputs.state {
+                    state.fingerprint = hash::of([state.fingerprint.as_str()]);
+                }
                 lineage.extend(outputs.lineage.clone());
                 let planned = PlannedStage {
                     name: stage.name.name.clone(),
+                    description: stage.node.get("description").and_then(|d| d.text()).map(Into::into),
                     kind: kind.name.into(),
                     role: kind.role,
                     settings: StageSettings(config.into()),
@@ -101,39 +120,60 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn kind(&mut self, stage: &StageSpec) -> Option<&'a Kind> {
+    fn kind(&mut self, stage: &StageSpec, name: &Key) -> Option<&'a Kind> {
         let registry = self.registry;
-        let found = registry.kind(&stage.kind.name);
+        let found = registry.kind(&name.name);
         if found.is_none() {
+            self.unclear |= stage.inputs.is_empty();
             self.problems.push(
-                Problem::new(format!("unknown kind `{}`", stage.kind.name))
-                    .at(stage.kind.span.clone())
+                Problem::new(format!("unknown kind `{}`", name.name))
+                    .at(name.span.clone())
                     .label("not a kind")
-                    .suggest(&stage.kind.name, registry.kinds().map(|k| k.name), "kinds"),
+                    .suggest(&name.name, registry.kinds().map(|k| k.name), "kinds"),
             );
         }
         found
     }
 
     fn config(&mut self, stage: &StageSpec, kind: &Kind) -> Option<Box<dyn Config>> {
-        match kind.config(&own_config(stage)) {
-            Ok(config) => Some(config),
-            Err(problems) => {
-                self.report(stage, problems);
-                None
-            }
+        let mut json = stage.node.to_json();
+        if let Some(map) = json.as_object_mut() {
+            map.retain(|key, _| key != "kind" && key != "input");
         }
+        let problems = validate(&with_engine_keys(kind), &json);
+        let config = if problems.is_empty() { kind.config(&own_config(stage)) } else { Err(problems) };
+        config.map_err(|problems| self.report(stage, problems)).ok()
     }
 
-    fn arity(&mut self, stage: &StageSpec, role: Role) -> bool {
+    /// Whether it has inputs as its role demands.
+    fn arity(&mut self, stage: &StageSpec, kind: &Kind) -> bool {
         let name = &stage.name.name;
-        let problem = match (role, stage.inputs.first()) {
+        let problem = match (kind.role, stage.inputs.first()) {
             (Role::Source, Some(input)) => Problem::new(format!("`{name}` is a source and reads from no other stage"))
                 .at(input.span.clone())
-                .label("remove this"),
-            (Role::Source, None) | (_, Some(_)) => return true,
+                .label("remove this")
+                .help(format!(
+                    "a stage of kind `{}` brings rows in; to read from a stage, use a kind that is not a source",
+                    kind.name
+                )),
+            (Role::Source, None) => return !stage.inputs_unclear,
+            (_, Some(_)) => return true,
             (_, None) => {
-                let others: Vec<String> = self.spec.stages.iter().filter(|s| &s.name.name != name).map(|s| format!("`{}`", s.name.name)).collect();
+                self.unclear = true;
+                let schema = with_engine_keys(kind);
+                let known: Vec<&str> = known_keys(&schema).collect();
+                let misspelt =
+                    |key: &Key| !known.contains(&key.name.as_str()) && closest(&key.name, &known) == Some("input");
+                if stage.inputs_unclear || stage.node.entries().iter().any(|(key, _)| misspelt(key)) {
+                    return false;
+                }
+                let others: Vec<String> = self
+                    .spec
+                    .stages
+                    .iter()
+                    .filter(|s| &s.name.name != name)
+                    .map(|s| format!("`{}`", s.name.name))
+                    .collect();
                 Problem::new(format!("`{name}` has no `input`"))
                     .at(stage.name.span.clone())
                     .label("this stage")
@@ -145,7 +185,7 @@ impl<'a> Compiler<'a> {
     }
 
     /// Edges and inputs of a stage, if everything upstream is right.
-    fn inputs(&mut self, stage: &StageSpec, role: Role) -> Option<(Vec<Edge>, Vec<Input>, BTreeMap<String, String>)> {
+    fn inputs(&mut self, stage: &StageSpec, role: Role) -> Option<Upstream> {
         let (mut edges, mut inputs, mut lineage) = (Vec::new(), Vec::<Input>::new(), BTreeMap::new());
         for reference in &stage.inputs {
             let from = self.spec.stages.iter().position(|s| s.name.name == reference.stage)?;
@@ -156,7 +196,10 @@ impl<'a> Compiler<'a> {
                 let problem = Problem::new(format!("`{}` rejects no rows", reference.stage))
                     .at(reference.span.clone())
                     .label("never has rows")
-                    .help(format!("set `on_bad_row: quarantine` on `{}`, if its kind `{}` has it", reference.stage, upstream.kind));
+                    .help(format!(
+                        "set `on_bad_row: quarantine` on `{}`, if its kind `{}` has it",
+                        reference.stage, upstream.kind
+                    ));
                 self.problems.push(problem);
                 return None;
             }
@@ -183,16 +226,31 @@ impl<'a> Compiler<'a> {
     }
 
     fn report(&mut self, stage: &StageSpec, problems: Vec<Problem>) {
-        self.problems.extend(problems.into_iter().map(|p| place(&stage.node, p)));
+        let kind = stage.kind.as_ref().and_then(|k| self.registry.kind(&k.name));
+        let placed = problems.into_iter().map(|mut p| {
+            // Where a kind does not say what to do, its reference may.
+            if let (None, Some(kind)) = (&p.help, kind) {
+                p = help(&kind.schema, p, None);
+            }
+            if p.path.is_empty() && (p.label.is_none() || p.at_key) {
+                p = p.label("this stage");
+            }
+            place(&stage.node, &stage.name.span, p)
+        });
+        self.problems.extend(placed);
     }
 
     fn finish(mut self, storage: Storage) -> Result<Plan, Problems> {
-        self.tables();
-        self.loose_ends();
         let spec = self.spec;
-        if !self.problems.is_empty() {
-            return Err(Problems::new(&spec.file, &spec.text, self.problems));
+        self.problems.extend(whole::tables(spec, &self.done));
+        if !self.unclear {
+            self.problems.extend(whole::loose_ends(spec, &self.done));
         }
+        let mut problems = spec.problems.clone();
+        problems.extend(self.problems.into_iter().filter(|p| !spec.is_consequence(p)));
+        let Some(header) = spec.header.clone().filter(|_| problems.is_empty()) else {
+            return Err(Problems::new(&spec.file, &spec.text, problems));
+        };
         // Indices now mean places in the plan, where inputs come first.
         let order = order::order(&spec.stages).unwrap_or_default();
         let place: BTreeMap<usize, usize> = order.iter().enumerate().map(|(new, old)| (*old, new)).collect();
@@ -204,95 +262,16 @@ impl<'a> Compiler<'a> {
             }
             stages.push(stage);
         }
-        let hash = hash(spec, &order, &stages);
+        let specs = order.iter().filter_map(|old| spec.stages.get(*old));
+        let hash = hash::plan(&header.pipeline, specs.zip(&stages));
         Ok(Plan {
-            pipeline: spec.header.pipeline.clone(),
-            description: spec.header.description.clone(),
-            state: spec.header.state.clone(),
-            limits: spec.header.epoch.clone(),
+            pipeline: header.pipeline,
+            description: header.description,
+            state: header.state,
+            limits: header.epoch,
             storage,
             stages,
             hash,
         })
     }
-
-    /// Two stages must not write one table.
-    fn tables(&mut self) {
-        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-        for (&index, stage) in &self.done {
-            let Some(table) = &stage.outputs.table else { continue };
-            let url = absolute(&table.url).map_or_else(|_| table.url.clone(), |u| u.to_string()).trim_end_matches('/').to_owned();
-            if let Some(first) = seen.insert(url, index) {
-                let (first, second) = (&self.spec.stages[first], &self.spec.stages[index]);
-                let path = ["table".to_owned()];
-                self.problems.push(
-                    Problem::new(format!("`{}` and `{}` write the same table", first.name.name, second.name.name))
-                        .at(second.node.locate(&path, false))
-                        .label("second writer")
-                        .also(first.node.locate(&path, false), "first writer")
-                        .help("give each stage a table of its own; to merge rows, list both inputs on one stage: `input: [a, b]`"),
-                );
-            }
-        }
-    }
-
-    /// Rows that would silently go nowhere.
-    fn loose_ends(&mut self) {
-        for (&index, stage) in &self.done {
-            let spec = &self.spec.stages[index];
-            let read = |rejects: bool| {
-                self.spec.stages.iter().flat_map(|s| &s.inputs).any(|i| i.stage == stage.name && i.rejects == rejects)
-            };
-            if stage.outputs.rejects && !read(true) {
-                self.problems.push(
-                    Problem::new(format!("rows that `{}` rejects go nowhere", stage.name))
-                        .at(spec.node.locate(&["on_bad_row".into()], false))
-                        .label("rejects rows")
-                        .help(format!("add a table for them: `quarantine: {{ kind: delta, input: {}.rejects, table: … }}`, or let bad rows `fail` or `drop`", stage.name)),
-                );
-            }
-            if stage.role != Role::Sink && !read(false) {
-                self.problems.push(
-                    Problem::new(format!("the rows of `{}` go nowhere", stage.name))
-                        .at(spec.name.span.clone())
-                        .label("nothing reads from this stage")
-                        .help(format!("let a stage read from it (`input: {}`), send it to a `blackhole`, or remove it", stage.name)),
-                );
-            }
-        }
-    }
 }
-
-/// What belongs to the kind: the stage's mapping without the engine's keys.
-fn own_config(stage: &StageSpec) -> Json {
-    let mut json = stage.node.to_json();
-    if let Some(map) = json.as_object_mut() {
-        map.retain(|key, _| !STAGE_KEYS.contains(&key.as_str()));
-    }
-    json
-}
-
-/// Over everything that decides which rows come out.
-fn hash(spec: &Spec, order: &[usize], stages: &[PlannedStage]) -> String {
-    let mut hasher = Sha256::new();
-    let mut add = |text: &str| {
-        hasher.update((text.len() as u64).to_le_bytes());
-        hasher.update(text.as_bytes());
-    };
-    add(&spec.header.pipeline);
-    for (old, stage) in order.iter().zip(stages) {
-        let spec = &spec.stages[*old];
-        add(&stage.name);
-        add(&stage.kind);
-        for input in &spec.inputs {
-            add(&input.text());
-        }
-        add(&secret::redact(&own_config(spec).to_string()));
-        for (name, value) in &stage.outputs.lineage {
-            add(name);
-            add(value);
-        }
-    }
-    hasher.finalize().iter().take(8).map(|b| format!("{b:02x}")).collect()
-}
-

@@ -19,7 +19,11 @@ pub fn mermaid(plan: &Plan) -> String {
     }
     for (index, stage) in plan.stages.iter().enumerate() {
         for edge in &stage.edges {
-            let arrow = if edge.rejects { "-. rejects .->".into() } else { label(&edge.route).map_or("-->".into(), |l| format!("-- \"{l}\" -->")) };
+            let arrow = if edge.rejects {
+                "-. rejects .->".into()
+            } else {
+                label(&edge.route).map_or("-->".into(), |l| format!("-- \"{l}\" -->"))
+            };
             let _ = writeln!(out, "  s{} {arrow} s{index}", edge.from);
         }
     }
@@ -52,9 +56,10 @@ pub fn dot(plan: &Plan) -> String {
     out
 }
 
+/// Column names may be anything; both languages put labels between double quotes.
 fn label(route: &Route) -> Option<String> {
     match route {
         Route::Pipeline => None,
-        Route::Exchange(keys) => Some(format!("by {}", keys.join(", "))),
+        Route::Exchange(keys) => Some(format!("by {}", keys.join(", ").replace(['"', '\\'], "'"))),
     }
 }

@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use arrow::datatypes::SchemaRef;
 
-use super::{Plan, PlannedStage};
+use super::{Plan, PlannedStage, reject_schema};
 use crate::secret;
+use crate::spec::type_name;
 use crate::stage::{Role, Route};
 
 /// The plan for a person: stages in order, columns on every edge, routes, guarantees per table.
@@ -43,6 +44,9 @@ fn write(plan: &Plan, out: &mut String) -> std::fmt::Result {
 }
 
 fn stage_lines(plan: &Plan, stage: &PlannedStage, out: &mut String) -> std::fmt::Result {
+    if let Some(description) = &stage.description {
+        writeln!(out, "   {description}")?;
+    }
     for edge in &stage.edges {
         let from = plan.stages.get(edge.from).map_or("?", |s| s.name.as_str());
         let port = if edge.rejects { ".rejects" } else { "" };
@@ -58,7 +62,7 @@ fn stage_lines(plan: &Plan, stage: &PlannedStage, out: &mut String) -> std::fmt:
         (_, Some(keys)) => writeln!(out, "   upserts  {}  by {}", columns(&stage.outputs.schema), keys.join(", "))?,
     }
     if stage.outputs.rejects {
-        writeln!(out, "   rejects  bad rows go to {}.rejects", stage.name)?;
+        writeln!(out, "   rejects  {}", columns(&reject_schema()))?;
     }
     if stage.outputs.heavy {
         writeln!(out, "   runs     on threads of its own")?;
@@ -80,22 +84,4 @@ fn stage_lines(plan: &Plan, stage: &PlannedStage, out: &mut String) -> std::fmt:
 pub(crate) fn columns(schema: &SchemaRef) -> String {
     let list = schema.fields().iter().map(|f| format!("{} {}", f.name(), type_name(f.data_type())));
     list.collect::<Vec<_>>().join(", ")
-}
-
-/// Types in the words that people use in SQL.
-pub(crate) fn type_name(data_type: &DataType) -> String {
-    match data_type {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".into(),
-        DataType::Int8 => "tinyint".into(),
-        DataType::Int16 => "smallint".into(),
-        DataType::Int32 => "int".into(),
-        DataType::Int64 => "bigint".into(),
-        DataType::Float32 => "float".into(),
-        DataType::Float64 => "double".into(),
-        DataType::Boolean => "boolean".into(),
-        DataType::Date32 => "date".into(),
-        DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) if &**zone == "UTC" => "timestamp".into(),
-        DataType::List(field) => format!("list of {}", type_name(field.data_type())),
-        other => other.to_string().to_lowercase(),
-    }
 }

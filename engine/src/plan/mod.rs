@@ -4,13 +4,16 @@
 mod compile;
 mod draw;
 mod explain;
+mod hash;
+mod keys;
 mod order;
 mod rejects;
+mod whole;
 
 pub use compile::compile;
 pub use draw::{dot, mermaid};
-pub use explain::explain;
 pub(crate) use explain::columns;
+pub use explain::explain;
 pub(crate) use rejects::{batch as reject_batch, schema as reject_schema};
 
 use std::collections::BTreeMap;
@@ -44,6 +47,8 @@ pub struct Plan {
 pub struct PlannedStage {
     /// Its name.
     pub name: String,
+    /// What it is for.
+    pub description: Option<String>,
     /// Its kind.
     pub kind: String,
     /// What it does with rows.

@@ -37,7 +37,12 @@ fn cycles(stages: &[StageSpec], inputs: &[Vec<usize>], placed: &mut [bool]) -> V
         if let Some(from) = back {
             let chain: Vec<String> = walk[from..].iter().rev().map(|&s| format!("`{}`", stages[s].name.name)).collect();
             let first = &stages[walk[from]];
-            let span = first.inputs.first().map_or(first.name.span.clone(), |i| i.span.clone());
+            let upstream = walk.get(from + 1).map(|&s| &stages[s].name.name);
+            let span = first
+                .inputs
+                .iter()
+                .find(|i| Some(&i.stage) == upstream)
+                .map_or(first.name.span.clone(), |i| i.span.clone());
             problems.push(
                 Problem::new(format!("stages feed each other in a circle: {}", chain.join(" -> ")))
                     .at(span)

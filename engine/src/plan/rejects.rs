@@ -32,7 +32,8 @@ pub(crate) fn batch(stage: &str, epoch: Epoch, rejects: &[Reject]) -> Result<Rec
         Arc::new(rejects.iter().map(|r| r.object.as_deref()).collect::<StringArray>()),
         Arc::new(rejects.iter().map(|r| r.line).collect::<Int64Array>()),
         Arc::new(StringArray::from_iter_values(rejects.iter().map(|r| &r.raw))),
-        Arc::new(StringArray::from_iter_values(rejects.iter().map(|r| &r.reason))),
+        // Expressions may hold variables of the environment, and reasons speak of expressions.
+        Arc::new(StringArray::from_iter_values(rejects.iter().map(|r| crate::secret::redact(&r.reason)))),
     ];
     RecordBatch::try_new(schema(), columns)
 }

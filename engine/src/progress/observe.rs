@@ -29,7 +29,9 @@ pub(crate) fn observe(worker: &Worker, progress: Arc<Progress>) {
             match event {
                 // Stages are regions directly below the dataflow, see `graph::region`.
                 TimelyEvent::Operates(o) if o.addr.len() == 2 => {
-                    if let (Some(stage), Some(&index)) = (o.name.strip_prefix("stage:").and_then(|n| n.parse().ok()), o.addr.last()) {
+                    if let (Some(stage), Some(&index)) =
+                        (o.name.strip_prefix("stage:").and_then(|n| n.parse().ok()), o.addr.last())
+                    {
                         regions.insert(index, stage);
                     }
                 }

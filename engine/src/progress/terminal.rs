@@ -41,10 +41,12 @@ impl Terminal {
     pub(crate) fn new(plan: &Plan) -> Self {
         let live = std::io::stderr().is_terminal().then(|| {
             let group = MultiProgress::new();
-            let style = ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let style =
+                ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
             let head = group.add(ProgressBar::new_spinner().with_style(style));
             let plain = ProgressStyle::with_template("  {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-            let lines = plan.stages.iter().map(|_| group.add(ProgressBar::new_spinner().with_style(plain.clone()))).collect();
+            let lines =
+                plan.stages.iter().map(|_| group.add(ProgressBar::new_spinner().with_style(plain.clone()))).collect();
             head.enable_steady_tick(Duration::from_millis(120));
             (head, lines)
         });
@@ -64,7 +66,11 @@ impl Terminal {
                     0 => String::new(),
                     n => format!("  {} rejected", grouped(n)),
                 };
-                line.set_message(format!("{:<width$}  {:>13} rows  {state:<12}{rejects}", stage.name, grouped(stage.rows())));
+                line.set_message(format!(
+                    "{:<width$}  {:>13} rows  {state:<12}{rejects}",
+                    stage.name,
+                    grouped(stage.rows())
+                ));
             }
         } else if self.last.elapsed() >= PLAIN_EVERY {
             self.last = Instant::now();
@@ -125,7 +131,8 @@ pub(crate) fn summary(plan: &Plan, progress: &Progress, elapsed: Duration, urls:
         for stage in &plan.stages {
             if let Some(table) = tables.get(&stage.name) {
                 let url = urls.get(&stage.name).map_or("", String::as_str);
-                let _ = writeln!(out, "  {:<width$}  {:>13}  {:>7}  {url}", stage.name, grouped(table.rows), table.version);
+                let _ =
+                    writeln!(out, "  {:<width$}  {:>13}  {:>7}  {url}", stage.name, grouped(table.rows), table.version);
             }
         }
     }
@@ -140,7 +147,7 @@ pub(crate) fn grouped(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::with_capacity(digits.len() * 4 / 3);
     for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(c);

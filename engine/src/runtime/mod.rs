@@ -81,15 +81,22 @@ pub fn run(
     let process = runtime.block_on(prepare::prepare(plan, options, runtime.handle(), progress, stop, &faults))?;
     let (finished, all_finished) = std::sync::mpsc::channel::<()>();
     let config = worker::config(options.workers);
-    let guards = worker::start(config, Arc::new(process), progress.clone(), finished)
-        .map_err(|e| Fault { stage: "engine".into(), epoch: None, error: StageError::internal("the workers could not be started").because(e) })?;
+    let guards = worker::start(config, Arc::new(process), progress.clone(), finished).map_err(|e| Fault {
+        stage: "engine".into(),
+        epoch: None,
+        error: StageError::internal("the workers could not be started").because(e),
+    })?;
     // The channel closes when the last worker has ended.
     while let Err(RecvTimeoutError::Timeout) = all_finished.recv_timeout(Duration::from_millis(100)) {
         look();
     }
     for result in guards.join() {
         if let Err(panic) = result {
-            faults.raise(Fault { stage: "engine".into(), epoch: None, error: StageError::internal(format!("a worker panicked: {panic}")) });
+            faults.raise(Fault {
+                stage: "engine".into(),
+                epoch: None,
+                error: StageError::internal(format!("a worker panicked: {panic}")),
+            });
         }
     }
     look();
@@ -105,6 +112,9 @@ pub fn run(
 /// # Errors
 /// When threads cannot be started.
 pub fn tokio_runtime(workers: usize) -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(workers.max(2)).thread_name("alluvium-io").enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers.max(2))
+        .thread_name("alluvium-io")
+        .enable_all()
+        .build()
 }
-

@@ -58,7 +58,9 @@ pub(super) async fn prepare(
     let seen = progress.clone();
     process.lead = Mutex::new(Some(Lead {
         mint: Box::new(move |outbox| drop(mint_runtime.spawn(minter.run(outbox, mint_faults)))),
-        commit: Box::new(move |ready, outbox| drop(commit_runtime.spawn(coordinator.run(ready, outbox, seen, commit_faults)))),
+        commit: Box::new(move |ready, outbox| {
+            drop(commit_runtime.spawn(coordinator.run(ready, outbox, seen, commit_faults)))
+        }),
     }));
     Ok(process)
 }
@@ -73,7 +75,9 @@ async fn load_state(
         let Some(manifest) = completed.state.get(stage) else {
             return Err(fault(
                 StageError::user(format!("the stage is new, but epoch {} was completed without it", completed.epoch))
-                    .hint("a stage with state must see the input from its beginning: use a new `state:` and new tables"),
+                    .hint(
+                        "a stage with state must see the input from its beginning: use a new `state:` and new tables",
+                    ),
             ));
         };
         Ok((stage.clone(), Arc::new(log.load(manifest).await.map_err(fault)?)))

@@ -33,7 +33,11 @@ pub(super) fn start(
         let work = AssertUnwindSafe(|| work(worker, &process, &progress));
         if let Err(panic) = catch_unwind(work) {
             let text = graph::panic_text(panic.as_ref()).to_owned();
-            process.faults.raise(Fault { stage: "engine".into(), epoch: None, error: StageError::internal(format!("a worker panicked: {text}")) });
+            process.faults.raise(Fault {
+                stage: "engine".into(),
+                epoch: None,
+                error: StageError::internal(format!("a worker panicked: {text}")),
+            });
         }
         // After a fault operators hold capabilities for ever: without this the worker would never end.
         for dataflow in worker.installed_dataflows() {
@@ -45,10 +49,11 @@ pub(super) fn start(
 fn work(worker: &mut Worker, process: &Process, progress: &Arc<Progress>) {
     process.faults.register_worker();
     observe(worker, progress.clone());
-    let rendered = match worker.dataflow_named::<Epoch, _, _>(&process.plan.pipeline, |scope| graph::render(process, scope)) {
-        Ok(rendered) => rendered,
-        Err(fault) => return process.faults.raise(fault),
-    };
+    let rendered =
+        match worker.dataflow_named::<Epoch, _, _>(&process.plan.pipeline, |scope| graph::render(process, scope)) {
+            Ok(rendered) => rendered,
+            Err(fault) => return process.faults.raise(fault),
+        };
     while !rendered.complete.done() && !process.faults.is_raised() {
         worker.step_or_park(Some(LONGEST_PARK));
         if worker.index() == 0 {

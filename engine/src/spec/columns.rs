@@ -49,6 +49,24 @@ pub fn timestamp() -> DataType {
     DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
 }
 
+/// A type in the words of specs and SQL, for messages.
+pub fn type_name(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "string".into(),
+        DataType::Int8 => "tinyint".into(),
+        DataType::Int16 => "smallint".into(),
+        DataType::Int32 => "int".into(),
+        DataType::Int64 => "bigint".into(),
+        DataType::Float32 => "float".into(),
+        DataType::Float64 => "double".into(),
+        DataType::Boolean => "boolean".into(),
+        DataType::Date32 => "date".into(),
+        DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) if &**zone == "UTC" => "timestamp".into(),
+        DataType::List(field) => format!("list of {}", type_name(field.data_type())),
+        other => other.to_string().to_lowercase(),
+    }
+}
+
 /// Columns by name, in the order of the text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Columns(pub Vec<(String, ColumnType)>);

@@ -1,11 +1,8 @@
-//! YAML text to a tree in which every key and value knows where it stands.
+//! A tree of YAML in which every key and value knows where it stands.
 
 use std::ops::Range;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::{Map, Number, Value as Json};
-
-use super::problem::Problem;
 
 /// One YAML value with its place in the text, as a range of bytes.
 #[derive(Debug, Clone)]
@@ -81,22 +78,33 @@ impl Node {
     /// The place of the value at `path` (keys and indices), or of the deepest part of the path that exists.
     /// With `key`, the place of the last key instead of its value's.
     pub fn locate(&self, path: &[String], key: bool) -> Range<usize> {
-        let mut node = self;
-        let mut span = self.span.clone();
-        for part in path {
+        self.find(path, key).0
+    }
+
+    /// As [`locate`](Self::locate), and how many parts of the path exist.
+    pub(crate) fn find(&self, path: &[String], key: bool) -> (Range<usize>, usize) {
+        let (mut node, mut span, mut found) = (self, self.span.clone(), 0);
+        while let Some(rest) = path.get(found..).filter(|r| !r.is_empty()) {
             let next = match &node.value {
-                Value::Map(entries) => entries.iter().find(|(k, _)| &k.name == part).map(|(k, n)| (Some(k), n)),
-                Value::Seq(items) => part.parse().ok().and_then(|i: usize| items.get(i)).map(|n| (None, n)),
+                // A key with dots in it has become several parts.
+                Value::Map(entries) => (1..=rest.len()).find_map(|parts| {
+                    let name = rest.iter().take(parts).map(String::as_str).collect::<Vec<_>>().join(".");
+                    entries.iter().find(|(k, _)| k.name == name).map(|(k, n)| (Some(k), n, parts))
+                }),
+                Value::Seq(items) => {
+                    rest.first().and_then(|i| items.get(i.parse::<usize>().ok()?)).map(|n| (None, n, 1))
+                }
                 Value::Scalar { .. } => None,
             };
-            let Some((k, n)) = next else { break };
+            let Some((k, n, parts)) = next else { break };
             span = match k {
                 Some(k) if key => k.span.clone(),
                 _ => n.span.clone(),
             };
             node = n;
+            found += parts;
         }
-        span
+        (span, found)
     }
 }
 
@@ -111,141 +119,43 @@ fn resolve_plain(text: &str) -> Json {
     if let Ok(i) = text.parse::<i64>() {
         return Json::Number(i.into());
     }
+    if let Ok(u) = text.parse::<u64>() {
+        return Json::Number(u.into());
+    }
     let numeric = text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'));
-    match text.parse::<f64>() {
-        Ok(f) if numeric => Number::from_f64(f).map_or_else(|| Json::String(text.into()), Json::Number),
-        _ => Json::String(text.into()),
-    }
+    let Some(f) = text.parse::<f64>().ok().filter(|_| numeric) else { return Json::String(text.into()) };
+    // `1e6` is a whole number to people and to JSON Schema, so it must be one to serde; below 2^53 nothing is lost.
+    let whole = (f.fract() == 0.0 && f.abs() < 9_007_199_254_740_992.0)
+        .then(|| format!("{f:.0}").parse::<i64>().ok())
+        .flatten();
+    let number = whole.map(Number::from).or_else(|| Number::from_f64(f));
+    number.map_or_else(|| Json::String(text.into()), Json::Number)
 }
 
-/// Parses one YAML document.
-///
-/// # Errors
-/// A syntax error, a second document, an alias, a tag or a key that is not a scalar, each with its place.
-pub fn parse(text: &str) -> Result<Node, Vec<Problem>> {
-    let mut builder = Builder::new(text);
-    for item in Parser::new_from_str(text) {
-        match item {
-            Ok((event, span)) => builder.event(event, &span),
-            Err(error) => {
-                let at = builder.byte(error.marker().index());
-                builder.problems.push(
-                    Problem::new(format!("not valid YAML: {}", error.info()))
-                        .at(at..at)
-                        .label("here")
-                        .help("check indentation, quotes and brackets before this place"),
-                );
-                break;
-            }
-        }
-    }
-    match builder.root {
-        Some(root) if builder.problems.is_empty() => Ok(root),
-        _ if !builder.problems.is_empty() => Err(builder.problems),
-        _ => Err(vec![Problem::new("the file is empty").help("a spec has `pipeline`, `state` and `stages`")]),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::super::yaml::parse;
+    use super::*;
 
-/// A container that is still open while events arrive.
-enum Open {
-    Seq(usize, Vec<Node>),
-    Map(usize, Vec<(Key, Node)>, Option<Key>),
-}
-
-struct Builder {
-    bytes: Vec<usize>,
-    open: Vec<Open>,
-    root: Option<Node>,
-    problems: Vec<Problem>,
-    documents: usize,
-}
-
-impl Builder {
-    fn new(text: &str) -> Self {
-        // The parser counts characters; snippets need bytes.
-        let mut bytes: Vec<usize> = text.char_indices().map(|(i, _)| i).collect();
-        bytes.push(text.len());
-        Self { bytes, open: Vec::new(), root: None, problems: Vec::new(), documents: 0 }
-    }
-
-    fn byte(&self, index: usize) -> usize {
-        self.bytes.get(index).or(self.bytes.last()).copied().unwrap_or(0)
-    }
-
-    fn event(&mut self, event: Event<'_>, span: &Span) {
-        let range = self.byte(span.start.index())..self.byte(span.end.index());
-        match event {
-            Event::DocumentStart(_) => {
-                self.documents += 1;
-                if self.documents == 2 {
-                    self.problems.push(
-                        Problem::new("a second YAML document")
-                            .at(range)
-                            .label("starts here")
-                            .help("one file is one pipeline: put this document into a file of its own"),
-                    );
-                }
-            }
-            Event::Scalar(text, style, _, tag) => {
-                if tag.is_some() {
-                    self.unsupported("a tag", range.clone());
-                }
-                let plain = style == ScalarStyle::Plain;
-                self.value(Node { span: range, value: Value::Scalar { text: text.into_owned(), plain } });
-            }
-            Event::Alias(_) => {
-                self.unsupported("an alias", range.clone());
-                self.value(Node { span: range, value: Value::Scalar { text: String::new(), plain: true } });
-            }
-            Event::SequenceStart(..) => self.open.push(Open::Seq(range.start, Vec::new())),
-            Event::MappingStart(..) => self.open.push(Open::Map(range.start, Vec::new(), None)),
-            Event::SequenceEnd | Event::MappingEnd => {
-                let closed = match self.open.pop() {
-                    Some(Open::Seq(start, items)) => Node { span: start..range.end, value: Value::Seq(items) },
-                    Some(Open::Map(start, entries, _)) => Node { span: start..range.end, value: Value::Map(entries) },
-                    None => return,
-                };
-                self.value(closed);
-            }
-            _ => {}
-        }
-    }
-
-    fn unsupported(&mut self, what: &str, at: Range<usize>) {
-        self.problems.push(
-            Problem::new(format!("{what} is not supported in a spec"))
-                .at(at)
-                .label("here")
-                .help("write the value out, or use a ${VARIABLE}"),
+    #[test]
+    fn whole_numbers_may_be_written_like_fractions() {
+        let json = |text| resolve_plain(text).to_string();
+        assert_eq!(
+            ["1e3", "-2.0", "18446744073709551615", "1e30", "0.5"].map(json),
+            ["1000", "-2", "18446744073709551615", "1e+30", "0.5"]
+        );
+        assert_eq!(
+            ["e3", "0x10", "1_000", ".nan", "yes"].map(json),
+            ["\"e3\"", "\"0x10\"", "\"1_000\"", "\".nan\"", "\"yes\""]
         );
     }
 
-    fn value(&mut self, node: Node) {
-        match self.open.last_mut() {
-            None => self.root = Some(node),
-            Some(Open::Seq(_, items)) => items.push(node),
-            Some(Open::Map(_, entries, pending)) => match pending.take() {
-                Some(key) => entries.push((key, node)),
-                None => match node.value {
-                    Value::Scalar { text, .. } => {
-                        if let Some((first, _)) = entries.iter().find(|(k, _)| k.name == text) {
-                            let line = first.span.start;
-                            self.problems.push(
-                                Problem::new(format!("`{text}` is given twice"))
-                                    .at(node.span.clone())
-                                    .label("second time")
-                                    .also(line..first.span.end, "first time")
-                                    .help("remove or rename one of them"),
-                            );
-                        }
-                        *pending = Some(Key { name: text, span: node.span });
-                    }
-                    _ => {
-                        self.problems.push(Problem::new("a key must be a plain name").at(node.span.clone()).label("here"));
-                        *pending = Some(Key { name: String::new(), span: node.span });
-                    }
-                },
-            },
-        }
+    #[test]
+    fn keys_with_dots_are_found() {
+        let node = parse("a: { b.c: { d: [1, 22] } }").unwrap();
+        let path = |text: &str| text.split('.').map(Into::into).collect::<Vec<String>>();
+        assert_eq!(node.find(&path("a.b.c.d.1"), false), (19..21, 5));
+        assert_eq!(node.find(&path("a.b.c"), true), (5..8, 3));
+        assert_eq!(node.find(&path("a.b.x"), true).1, 1);
     }
 }

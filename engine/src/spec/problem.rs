@@ -95,11 +95,15 @@ pub fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
         .map(|(_, k)| k)
 }
 
-/// Where a word stands in a text, not as a part of a longer one. Case does not matter, as in SQL.
+/// Where a word stands in a text, not as a part of a longer one. Case does not matter, as in SQL; a place outside of
+/// quotes is preferred.
 fn find_word(text: &str, word: &str) -> Option<usize> {
     let (text, word) = (text.to_ascii_lowercase(), word.to_ascii_lowercase());
     let part = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    text.match_indices(&word).map(|(at, _)| at).find(|&at| !part(text[..at].chars().next_back()) && !part(text[at + word.len()..].chars().next()))
+    let whole = |at: usize| !part(text[..at].chars().next_back()) && !part(text[at + word.len()..].chars().next());
+    let places: Vec<usize> = text.match_indices(&word).map(|(at, _)| at).filter(|&at| whole(at)).collect();
+    let unquoted = |at: usize| text[..at].matches('\'').count().is_multiple_of(2);
+    places.iter().find(|&&at| unquoted(at)).or(places.first()).copied()
 }
 
 /// All that is wrong with one spec, in the order of the text.
@@ -140,7 +144,9 @@ impl Problems {
             if handler.render_report(&mut out, report.as_ref()).is_err() {
                 out.push_str(&problem.message);
             }
-            out.push('\n');
+            // A report ends its snippet with a line, but not always its help.
+            out.truncate(out.trim_end().len());
+            out.push_str("\n\n");
         }
         let n = self.list.len();
         out.push_str(&format!("{n} problem{} in {}\n", if n == 1 { "" } else { "s" }, self.file));
@@ -148,13 +154,17 @@ impl Problems {
     }
 
     fn report(&self, problem: &Problem) -> Report {
-        let mut diagnostic = MietteDiagnostic::new(problem.message.clone()).with_severity(Severity::Error);
+        // Before lines are wrapped: a secret that is cut in two would not be found.
+        let safe = crate::secret::redact;
+        let mut diagnostic = MietteDiagnostic::new(safe(&problem.message)).with_severity(Severity::Error);
         if let Some(help) = &problem.help {
-            diagnostic = diagnostic.with_help(help.clone());
+            diagnostic = diagnostic.with_help(safe(help));
         }
         let Some(span) = &problem.span else { return Report::new(diagnostic) };
         let mut labels = vec![LabeledSpan::new_primary_with_span(problem.label.clone(), self.first_line(span))];
-        labels.extend(problem.related.iter().map(|(s, l)| LabeledSpan::new_with_span(Some(l.clone()), self.first_line(s))));
+        labels.extend(
+            problem.related.iter().map(|(s, l)| LabeledSpan::new_with_span(Some(l.clone()), self.first_line(s))),
+        );
         Report::new(diagnostic.with_labels(labels)).with_source_code(NamedSource::new(&self.file, self.text.clone()))
     }
 

@@ -42,7 +42,11 @@ impl fmt::Display for ByteSize {
             .into_iter()
             .find(|(_, factor)| self.0 >= *factor)
             .unwrap_or(("B", 1));
-        if self.0 % factor == 0 { write!(f, "{}{unit}", self.0 / factor) } else { write!(f, "{:.1}{unit}", self.0 as f64 / factor as f64) }
+        if self.0.is_multiple_of(factor) {
+            write!(f, "{}{unit}", self.0 / factor)
+        } else {
+            write!(f, "{:.1}{unit}", self.0 as f64 / factor as f64)
+        }
     }
 }
 
@@ -78,9 +82,10 @@ impl JsonSchema for ByteSize {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "A size in bytes: a number, or a number with a unit such as 64MB or 1GiB",
             "type": ["integer", "string"],
-            "minimum": 1
+            "minimum": 1,
+            "pattern": "^0*[1-9][0-9]*( *([kKMGT]?B|[KMGT]iB))?$",
+            "x-expected": "a size such as 64MB, 1GiB or 1048576"
         })
     }
 }

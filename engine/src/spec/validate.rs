@@ -4,116 +4,167 @@ use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::Value as Json;
 
+use super::choice;
 use super::problem::{Problem, closest};
+
+/// What a value should be, in words, where its schema says it in a way that is not for people.
+const EXPECTED: &str = "x-expected";
 
 /// All that is wrong with `value` under `schema`. Paths are those of the value.
 pub fn validate(schema: &Json, value: &Json) -> Vec<Problem> {
-    match jsonschema::validator_for(schema) {
-        Ok(validator) => validator.iter_errors(value).flat_map(|e| explain(schema, &e)).collect(),
+    match jsonschema::options().should_validate_formats(true).build(schema) {
+        Ok(validator) => problems(validator.iter_errors(value).flat_map(|e| explain(schema, &e)).collect()),
         // The schema comes from a kind's own types: a plugin author's mistake, not the spec's.
         Err(error) => vec![Problem::new(format!("the kind's JSON Schema is not valid: {error}"))],
     }
 }
 
-fn explain(schema: &Json, error: &ValidationError<'_>) -> Vec<Problem> {
-    let path: Vec<String> = error.instance_path().as_str().split('/').skip(1).map(unescape).collect();
+/// Something that was found; keys are kept apart, because a misspelt key is also a missing one.
+pub(super) enum Finding {
+    /// A key that is not known, and the one that was probably meant.
+    Unknown(Problem, Option<String>),
+    /// A key that is missing.
+    Missing(Problem, String),
+    /// Anything else.
+    Other(Problem),
+}
+
+fn problems(findings: Vec<Finding>) -> Vec<Problem> {
+    let misspelt: Vec<(Vec<String>, String)> = findings
+        .iter()
+        .filter_map(|f| match f {
+            Finding::Unknown(p, Some(meant)) => {
+                Some((p.path[..p.path.len().saturating_sub(1)].to_vec(), meant.clone()))
+            }
+            _ => None,
+        })
+        .collect();
+    let keep = findings.into_iter().filter_map(|f| match f {
+        Finding::Missing(p, name) => (!misspelt.contains(&(p.path.clone(), name))).then_some(p),
+        Finding::Unknown(p, _) | Finding::Other(p) => Some(p),
+    });
+    keep.collect()
+}
+
+pub(super) fn explain(schema: &Json, error: &ValidationError<'_>) -> Vec<Finding> {
+    let path = path(error);
+    let value = error.instance();
     let at = |message: String| Problem { path: path.clone(), ..Problem::new(message) };
+    let one = |problem: Problem| vec![Finding::Other(help(schema, problem, None))];
     match error.kind() {
-        ValidationErrorKind::AdditionalProperties { unexpected } => unexpected
-            .iter()
-            .map(|key| {
-                let known = keys(schema, &path);
-                let mut problem = at(format!("unknown key `{key}`"));
-                problem.path.push(key.clone());
-                problem.at_key = true;
-                problem.label("not known here").suggest(key, known.iter().map(String::as_str), "known keys")
-            })
-            .collect(),
+        ValidationErrorKind::AdditionalProperties { unexpected } => {
+            let known = keys(schema, &path);
+            return unexpected.iter().map(|key| unknown(&path, key, &known)).collect();
+        }
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            let mut problem = at(format!("`{name}` is missing"));
-            if let Some(text) = describe(schema, &path, name) {
-                problem = problem.help(format!("`{name}`: {text}"));
-            }
-            vec![problem]
+            let mut inner = path.clone();
+            inner.push(name.into());
+            let problem = Problem { at_key: true, ..at(format!("`{name}` is missing")) }.label("lacks it");
+            let problem = help(schema, problem, Some(&inner));
+            let problem = if problem.help.is_none() { problem.help(format!("add `{name}: …`")) } else { problem };
+            return vec![Finding::Missing(problem, name.into())];
         }
+        _ => {}
+    }
+    if let Some(expected) = places(schema, &path).into_iter().find_map(|p| p.get(EXPECTED)?.as_str()) {
+        return one(at(format!("expected {expected}, found {}", found(value))).label("not of this form"));
+    }
+    match error.kind() {
         ValidationErrorKind::Type { kind } => {
-            let expected = match kind {
-                TypeKind::Single(one) => article(&one.to_string()),
-                TypeKind::Multiple(set) => set.iter().filter(|t| t.to_string() != "null").map(|t| article(&t.to_string())).collect::<Vec<_>>().join(" or "),
+            let types: Vec<String> = match kind {
+                TypeKind::Single(one) => vec![one.to_string()],
+                TypeKind::Multiple(set) => set.iter().map(|t| t.to_string()).collect(),
             };
-            let problem = at(format!("expected {expected}, found {}", found(error.instance()))).label(format!("not {expected}"));
-            vec![match error.instance().as_ref() {
-                Json::Number(_) | Json::Bool(_) if expected.contains("a text") => problem.help("put it in quotes"),
-                _ => problem,
-            }]
+            vec![Finding::Other(wrong_type(schema, at, &types, value))]
         }
-        ValidationErrorKind::Enum { options } => vec![one_of(at(String::new()), error.instance(), options.as_array().cloned().unwrap_or_default())],
-        ValidationErrorKind::Constant { expected_value } => vec![one_of(at(String::new()), error.instance(), vec![expected_value.as_ref().clone()])],
-        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => alternatives(schema, error, &at, context),
-        ValidationErrorKind::Minimum { limit } => vec![at(format!("must be at least {limit}")).label("too small")],
-        ValidationErrorKind::Maximum { limit } => vec![at(format!("must be at most {limit}")).label("too large")],
-        ValidationErrorKind::MinLength { .. } => vec![at("must not be empty".into()).label("empty")],
-        ValidationErrorKind::MinItems { limit } => vec![at(format!("needs at least {limit} item(s)")).label("too few")],
-        ValidationErrorKind::MinProperties { limit } => vec![at(format!("needs at least {limit} key(s)")).label("too few")],
-        ValidationErrorKind::Pattern { pattern } => vec![at(format!("{} does not match `{pattern}`", error.instance())).label("not of this form")],
-        _ => vec![at(error.to_string())],
-    }
-}
-
-/// No branch of a choice fits: names the choices, or goes on into the branch that was probably meant.
-fn alternatives(schema: &Json, error: &ValidationError<'_>, at: &dyn Fn(String) -> Problem, context: &[Vec<ValidationError<'static>>]) -> Vec<Problem> {
-    let mut options = Vec::new();
-    let mut types = Vec::new();
-    for branch in context.iter().flatten() {
-        match branch.kind() {
-            ValidationErrorKind::Constant { expected_value } => options.push(expected_value.as_ref().clone()),
-            ValidationErrorKind::Enum { options: more } => options.extend(more.as_array().cloned().unwrap_or_default()),
-            ValidationErrorKind::Type { kind: TypeKind::Single(one) } if branch.instance_path() == error.instance_path() => {
-                types.push(one.to_string());
-            }
-            _ => {}
+        ValidationErrorKind::Enum { options } => {
+            one(choice::one_of(at(String::new()), value, options.as_array().cloned().unwrap_or_default()))
         }
+        ValidationErrorKind::Constant { expected_value } => {
+            one(choice::one_of(at(String::new()), value, vec![expected_value.as_ref().clone()]))
+        }
+        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+            choice::alternatives(schema, error, at, context)
+        }
+        ValidationErrorKind::Minimum { limit } => {
+            one(at(format!("must be at least {limit}, found {value}")).label("too small"))
+        }
+        ValidationErrorKind::Maximum { limit } => {
+            one(at(format!("must be at most {limit}, found {value}")).label("too large"))
+        }
+        ValidationErrorKind::MinLength { limit: 1 } => one(at("must not be empty".into()).label("empty")),
+        ValidationErrorKind::MinLength { limit } => {
+            one(at(format!("needs at least {limit} characters")).label("too short"))
+        }
+        ValidationErrorKind::MaxLength { limit } => {
+            one(at(format!("must have at most {limit} character{}", if *limit == 1 { "" } else { "s" }))
+                .label("too long"))
+        }
+        ValidationErrorKind::MinItems { limit: 1 } | ValidationErrorKind::MinProperties { limit: 1 } => {
+            one(at("must not be empty".into()).label("empty"))
+        }
+        ValidationErrorKind::MinItems { limit } | ValidationErrorKind::MinProperties { limit } => {
+            one(at(format!("needs at least {limit} entries")).label("too few"))
+        }
+        ValidationErrorKind::Format { format } if format == "date-time" => {
+            let problem = at(format!("expected a moment, found {}", found(value))).label("not a moment");
+            one(problem.help("write date, time and zone: 2026-03-01T10:00:00Z"))
+        }
+        ValidationErrorKind::Pattern { pattern } => {
+            one(at(format!("{} does not match `{pattern}`", found(value))).label("not of this form"))
+        }
+        _ => one(at(error.to_string()).label("here")),
     }
-    // The branch that got past the type of the value is the one to explain.
-    let deeper = context.iter().find(|branch| {
-        !branch.is_empty()
-            && branch.iter().all(|e| {
-                !matches!(e.kind(), ValidationErrorKind::Type { .. } | ValidationErrorKind::Constant { .. } | ValidationErrorKind::Enum { .. })
-                    || e.instance_path() != error.instance_path()
-            })
-    });
-    if let Some(branch) = deeper {
-        return branch.iter().flat_map(|e| explain(schema, e)).collect();
+}
+
+/// A value of the wrong type: what was expected, and how to write it if that is easy to say.
+pub(super) fn wrong_type(schema: &Json, at: impl Fn(String) -> Problem, types: &[String], value: &Json) -> Problem {
+    let mut names: Vec<&str> = types.iter().filter(|t| *t != "null").map(|t| article(t)).collect();
+    names.dedup();
+    let expected = names.join(" or ");
+    let problem = at(format!("expected {expected}, found {}", found(value))).label(format!("not {expected}"));
+    let scalar = choice::text(value);
+    let hint = match value {
+        Json::Number(_) | Json::Bool(_) if names.contains(&"a text") => Some("put it in quotes".to_owned()),
+        Json::String(_) | Json::Number(_) if names == ["a list"] => Some(format!("write `[{scalar}]`")),
+        Json::String(s) if names == ["a whole number"] && s.parse::<i64>().is_ok() => {
+            Some("write it without quotes".to_owned())
+        }
+        _ => None,
+    };
+    let problem = match hint {
+        Some(hint) => problem.help(hint),
+        None => problem,
+    };
+    help(schema, problem, None)
+}
+
+pub(super) fn unknown(path: &[String], key: &str, known: &[String]) -> Finding {
+    let mut path = path.to_vec();
+    path.push(key.into());
+    let known: Vec<&str> = known.iter().map(String::as_str).collect();
+    let meant = closest(key, &known).map(Into::into);
+    let problem = Problem { path, at_key: true, ..Problem::new(format!("unknown key `{key}`")) };
+    Finding::Unknown(problem.label("not known here").suggest(key, known, "known keys"), meant)
+}
+
+/// Adds what the reference says about the value.
+pub(crate) fn help(schema: &Json, problem: Problem, of: Option<&[String]>) -> Problem {
+    let path = of.unwrap_or(&problem.path);
+    let text = path.last().and_then(|name| Some(format!("`{name}`: {}", describe(schema, path)?)));
+    match (problem.help.clone(), text) {
+        (Some(hint), Some(text)) => problem.help(format!("{hint}; {text}")),
+        (None, Some(text)) => problem.help(text),
+        (_, None) => problem,
     }
-    if !options.is_empty() {
-        return vec![one_of(at(String::new()), error.instance(), options)];
-    }
-    types.retain(|t| t != "null");
-    types.dedup();
-    let expected = types.iter().map(|t| article(t)).collect::<Vec<_>>().join(" or ");
-    vec![at(format!("expected {expected}, found {}", found(error.instance()))).label("does not fit")]
 }
 
-fn one_of(problem: Problem, value: &Json, options: Vec<Json>) -> Problem {
-    let names: Vec<String> = options.iter().filter(|o| !o.is_null()).map(text).collect();
-    let list = names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
-    let known: Vec<&str> = names.iter().map(String::as_str).collect();
-    let near = closest(&text(value), &known).map(|n| format!("did you mean `{n}`? ")).unwrap_or_default();
-    Problem { message: format!("`{}` is not one of the choices", text(value)), ..problem }
-        .label("not a choice")
-        .help(format!("{near}expected one of {list}"))
+pub(super) fn path(error: &ValidationError<'_>) -> Vec<String> {
+    error.instance_path().as_str().split('/').skip(1).map(|part| part.replace("~1", "/").replace("~0", "~")).collect()
 }
 
-fn text(value: &Json) -> String {
-    value.as_str().map_or_else(|| value.to_string(), Into::into)
-}
-
-fn unescape(part: &str) -> String {
-    part.replace("~1", "/").replace("~0", "~")
-}
-
-fn found(value: &Json) -> String {
+pub(super) fn found(value: &Json) -> String {
     match value {
         Json::Null => "nothing".into(),
         Json::Bool(b) => format!("`{b}`"),
@@ -124,7 +175,7 @@ fn found(value: &Json) -> String {
     }
 }
 
-fn article(name: &str) -> String {
+fn article(name: &str) -> &str {
     match name {
         "string" => "a text",
         "integer" => "a whole number",
@@ -134,11 +185,10 @@ fn article(name: &str) -> String {
         "object" => "a mapping",
         other => other,
     }
-    .into()
 }
 
 /// The keys that the object at `path` may have.
-fn keys(schema: &Json, path: &[String]) -> Vec<String> {
+pub(super) fn keys(schema: &Json, path: &[String]) -> Vec<String> {
     let mut all = Vec::new();
     for place in places(schema, path) {
         if let Some(properties) = place.get("properties").and_then(Json::as_object) {
@@ -148,11 +198,13 @@ fn keys(schema: &Json, path: &[String]) -> Vec<String> {
     all
 }
 
-/// The first sentence of a property's description.
-fn describe(schema: &Json, path: &[String], name: &str) -> Option<String> {
-    let text = places(schema, path).into_iter().find_map(|p| p.get("properties")?.get(name)?.get("description")?.as_str())?;
-    let sentence = text.split(". ").next().unwrap_or(text).trim_end_matches('.');
-    Some(sentence.replace('\n', " "))
+/// The beginning of what is said about the value at `path`.
+fn describe(schema: &Json, path: &[String]) -> Option<String> {
+    let text = places(schema, path).into_iter().find_map(|p| p.get("description")?.as_str())?;
+    let text = text.replace('\n', " ");
+    // A sentence that only says the name again is followed by one that says more.
+    let end = text.match_indices(". ").map(|(at, _)| at).find(|&at| at >= 20).unwrap_or(text.len());
+    Some(text[..end].trim_end_matches('.').to_owned())
 }
 
 /// Every subschema that speaks of the value at `path`.

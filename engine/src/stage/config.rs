@@ -146,7 +146,8 @@ impl Outputs {
 
     /// What a sink gives: its input, passed on.
     pub fn passing(inputs: &[Input]) -> Self {
-        let mut outputs = Self::rows(inputs.first().map_or_else(|| arrow::datatypes::Schema::empty().into(), |i| i.schema.clone()));
+        let mut outputs =
+            Self::rows(inputs.first().map_or_else(|| arrow::datatypes::Schema::empty().into(), |i| i.schema.clone()));
         outputs.keys = inputs.first().and_then(|i| i.keys.clone());
         outputs
     }

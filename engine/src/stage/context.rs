@@ -39,10 +39,13 @@ pub struct StageContext {
     pub shared: Shared,
 }
 
+/// By type and key.
+type Things = BTreeMap<(TypeId, String), Arc<dyn Any + Send + Sync>>;
+
 /// One instance per process of what is too large, or must not exist twice, to be made by each worker.
 #[derive(Clone, Default)]
 pub struct Shared {
-    map: Arc<Mutex<BTreeMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>>,
+    things: Arc<Mutex<Things>>,
 }
 
 impl Shared {
@@ -55,7 +58,7 @@ impl Shared {
         key: &str,
         make: impl FnOnce() -> Result<T, StageError>,
     ) -> Result<Arc<T>, StageError> {
-        let mut map = self.map.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut map = self.things.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (TypeId::of::<T>(), key.to_owned());
         if let Some(found) = map.get(&key).and_then(|any| any.clone().downcast::<T>().ok()) {
             return Ok(found);

@@ -1,11 +1,12 @@
 //! A sink that does nothing.
 
-use alluvium_engine::arrow::record_batch::RecordBatch;
-use alluvium_engine::spec::Problem;
-use alluvium_engine::stage::{Input, Outputs, Role, Sink, Stage, StageConfig, StageContext, StageError, Writer};
-use alluvium_engine::{Epoch, async_trait};
+use alluvium_engine::{Epoch, arrow::array::RecordBatch, async_trait, spec::Problem, stage::*};
 
 /// Takes rows and forgets them; for measurements, and where only the way there matters.
+///
+/// ```yaml
+/// gone: { kind: blackhole, input: clean }
+/// ```
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Blackhole {}
@@ -19,20 +20,18 @@ impl StageConfig for Blackhole {
     }
 
     fn build(&self, _context: &StageContext) -> Result<Stage, StageError> {
-        Ok(Stage::sink(Forget))
+        Ok(Stage::sink(Self {}))
     }
 }
 
-struct Forget;
-
-impl Sink for Forget {
+impl Sink for Blackhole {
     fn writer(&self) -> Box<dyn Writer> {
-        Box::new(Forget)
+        Box::new(Self {})
     }
 }
 
 #[async_trait]
-impl Writer for Forget {
+impl Writer for Blackhole {
     async fn write(&mut self, _epoch: Epoch, _batch: RecordBatch) -> Result<(), StageError> {
         Ok(())
     }

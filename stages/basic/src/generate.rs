@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use alluvium_engine::arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use alluvium_engine::arrow::array::{
+    ArrayRef, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
+};
 use alluvium_engine::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use alluvium_engine::async_trait;
 use alluvium_engine::spec::{Problem, timestamp};
-use alluvium_engine::stage::{Input, Outputs, Read, ReadContext, Role, Source, Split, Stage, StageConfig, StageContext, StageError};
+use alluvium_engine::stage::{
+    Input, Outputs, Read, ReadContext, Role, Source, Split, Stage, StageConfig, StageContext, StageError,
+};
 use chrono::{DateTime, Utc};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -73,11 +77,18 @@ impl Column {
         let numbers = (first..first + rows).map(|n| i64::try_from(n).unwrap_or(i64::MAX));
         match self {
             Self::Sequence(start) => Arc::new(numbers.map(|n| start.wrapping_add(n)).collect::<Int64Array>()),
-            Self::Int { min, max } => Arc::new((0..rows).map(|_| random.random_range(*min..=*max)).collect::<Int64Array>()),
-            Self::Float { min, max } => Arc::new((0..rows).map(|_| random.random_range(*min..=*max)).collect::<Float64Array>()),
-            Self::Choice(of) => Arc::new((0..rows).map(|_| of.get(random.random_range(0..of.len().max(1)))).collect::<StringArray>()),
+            Self::Int { min, max } => {
+                Arc::new((0..rows).map(|_| random.random_range(*min..=*max)).collect::<Int64Array>())
+            }
+            Self::Float { min, max } => {
+                Arc::new((0..rows).map(|_| random.random_range(*min..=*max)).collect::<Float64Array>())
+            }
+            Self::Choice(of) => {
+                Arc::new((0..rows).map(|_| of.get(random.random_range(0..of.len().max(1)))).collect::<StringArray>())
+            }
             Self::Timestamp { start, step_ms } => {
-                let micros = numbers.map(|n| start.timestamp_micros().saturating_add(n.saturating_mul(*step_ms).saturating_mul(1_000)));
+                let micros = numbers
+                    .map(|n| start.timestamp_micros().saturating_add(n.saturating_mul(*step_ms).saturating_mul(1_000)));
                 Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC"))
             }
         }
@@ -95,7 +106,9 @@ impl StageConfig for Generate {
                 Column::Float { min, max } => min > max,
                 _ => false,
             };
-            wrong.then(|| Problem::field(&format!("columns.{name}"), "`min` is greater than `max`").label("no value fits"))
+            wrong.then(|| {
+                Problem::field(&format!("columns.{name}"), "`min` is greater than `max`").label("no value fits")
+            })
         });
         let problems: Vec<Problem> = backwards.collect();
         if problems.is_empty() { Ok(Outputs::rows(self.schema())) } else { Err(problems) }
@@ -121,7 +134,8 @@ impl Generate {
         (first..end).step_by(BATCH_ROWS as usize).map(move |at| {
             let rows = BATCH_ROWS.min(end - at);
             let columns = self.columns.values().map(|c| c.values(at, rows, &mut random)).collect();
-            RecordBatch::try_new(schema.clone(), columns).map_err(|e| StageError::internal("rows cannot be made").because(e))
+            RecordBatch::try_new(schema.clone(), columns)
+                .map_err(|e| StageError::internal("rows cannot be made").because(e))
         })
     }
 }

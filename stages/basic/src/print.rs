@@ -6,7 +6,9 @@ use std::io::Write;
 use alluvium_engine::arrow::record_batch::RecordBatch;
 use alluvium_engine::arrow::util::pretty::pretty_format_batches;
 use alluvium_engine::spec::Problem;
-use alluvium_engine::stage::{Input, Outputs, Role, Sink, Stage, StageConfig, StageContext, StageError, Staged, Writer};
+use alluvium_engine::stage::{
+    Input, Outputs, Role, Sink, Stage, StageConfig, StageContext, StageError, Staged, Writer,
+};
 use alluvium_engine::{Epoch, async_trait};
 
 /// Prints the first rows of every epoch as a table, and how many there were; for trying things out.
@@ -68,7 +70,8 @@ impl Writer for Printer {
 
     async fn seal(&mut self, epoch: Epoch) -> Result<Vec<Staged>, StageError> {
         let (shown, seen) = self.open.remove(&epoch).unwrap_or_default();
-        let table = pretty_format_batches(&shown).map_err(|e| StageError::internal("rows cannot be shown").because(e))?;
+        let table =
+            pretty_format_batches(&shown).map_err(|e| StageError::internal("rows cannot be shown").because(e))?;
         // One write, so that workers do not mix their lines; a closed pipe is the reader's choice.
         let text = format!("{} epoch {epoch}, {seen} row(s)\n{table}\n", self.stage);
         let _ = std::io::stdout().write_all(text.as_bytes());

@@ -124,7 +124,9 @@ fn hint(directory: &Path, file: &str) -> String {
             format!("the weights are split into several files, which is not supported: {convert}")
         }
         WEIGHTS if there("pytorch_model.bin") => {
-            format!("pytorch_model.bin is a pickle, which can run any code when it is opened, so it is refused: {convert}")
+            format!(
+                "pytorch_model.bin is a pickle, which can run any code when it is opened, so it is refused: {convert}"
+            )
         }
         TOKENIZER if there("vocab.txt") => format!(
             "make it from vocab.txt with `python3 -c \"from transformers import AutoTokenizer as T; \

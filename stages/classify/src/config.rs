@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use alluvium_engine::arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
 use alluvium_engine::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use alluvium_engine::spec::Problem;
-use alluvium_engine::stage::{Input, Output, Outputs, ResolveContext, Role, Stage, StageConfig, StageContext, StageError, Transform};
+use alluvium_engine::spec::{Problem, type_name};
+use alluvium_engine::stage::{
+    Input, Output, Outputs, ResolveContext, Role, Stage, StageConfig, StageContext, StageError, Transform,
+};
 
 use crate::{Model, ModelError, Prediction};
 
@@ -64,23 +66,41 @@ impl StageConfig for Classify {
         let Some(input) = inputs.first() else { return Err(vec![Problem::new("the stage has no input")]) };
         let mut problems = Vec::new();
         match input.schema.field_with_name(&self.text) {
-            Err(_) => problems.push(
-                Problem::field("text", format!("there is no column `{}`", self.text))
-                    .label("not a column")
-                    .suggest(&self.text, input.schema.fields().iter().map(|f| f.name().as_str()), "columns"),
-            ),
+            Err(_) => {
+                problems.push(
+                    Problem::field("text", format!("there is no column `{}`", self.text))
+                        .label("not a column")
+                        .suggest(&self.text, input.schema.fields().iter().map(|f| f.name().as_str()), "columns"),
+                )
+            }
             Ok(field) if field.data_type() != &DataType::Utf8 => {
-                problems.push(Problem::field("text", format!("column `{}` is {}, a text is needed", self.text, field.data_type())).label("not a text"));
+                problems.push(
+                    Problem::field(
+                        "text",
+                        format!("column `{}` is {}, a text is needed", self.text, type_name(field.data_type())),
+                    )
+                    .label("not a text"),
+                );
             }
             Ok(_) => {}
         }
         for (key, name) in [("label", &self.label), ("score", &self.score)] {
             if input.schema.field_with_name(name).is_ok() || (key == "score" && name == &self.label) {
-                problems.push(Problem::field(key, format!("there is already a column `{name}`")).label("the name is taken").help("choose another name"));
+                problems.push(
+                    Problem::field(key, format!("there is already a column `{name}`"))
+                        .label("the name is taken")
+                        .help("choose another name"),
+                );
             }
         }
         if let Some(keys) = &input.keys {
-            problems.push(Problem::field("text", format!("`{}` gives upserts by {}, which cannot be classified yet", input.from, keys.join(", "))).label("here"));
+            problems.push(
+                Problem::field(
+                    "text",
+                    format!("`{}` gives upserts by {}, which cannot be classified yet", input.from, keys.join(", ")),
+                )
+                .label("here"),
+            );
         }
         if !problems.is_empty() {
             return Err(problems);
@@ -128,16 +148,21 @@ impl Transform for Classifying {
         let predictions = self.model.classify(&texts).map_err(failed)?;
         let labels = &self.model.info.labels;
         let label = |p: &Option<Prediction>| p.as_ref().and_then(|p| labels.get(p.label)).cloned();
-        let score = |p: &Option<Prediction>| p.as_ref().and_then(|p| p.probabilities.get(p.label)).map(|s| f64::from(*s) * 100.0);
+        let score = |p: &Option<Prediction>| {
+            p.as_ref().and_then(|p| p.probabilities.get(p.label)).map(|s| f64::from(*s) * 100.0)
+        };
         let mut columns = batch.columns().to_vec();
         columns.push(Arc::new(predictions.iter().map(label).collect::<StringArray>()) as ArrayRef);
         columns.push(Arc::new(predictions.iter().map(score).collect::<Float64Array>()));
-        let batch = RecordBatch::try_new(self.schema.clone(), columns).map_err(|e| StageError::internal("predictions do not fit").because(e))?;
+        let batch = RecordBatch::try_new(self.schema.clone(), columns)
+            .map_err(|e| StageError::internal("predictions do not fit").because(e))?;
         output.emit(batch);
         Ok(())
     }
 }
 
 fn failed(error: ModelError) -> StageError {
-    StageError::user("a text cannot be classified").hint("the message names the text; filter it with a `sql` stage before, or use another model").because(error)
+    StageError::user("a text cannot be classified")
+        .hint("the message names the text; filter it with a `sql` stage before, or use another model")
+        .because(error)
 }

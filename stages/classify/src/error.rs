@@ -143,7 +143,9 @@ pub enum ModelError {
     },
 
     /// The model gave NaN or an infinity for a text.
-    #[error("text {text}: the logit of label {label:?} is {value}, expected a finite number; the weights overflow in float32")]
+    #[error(
+        "text {text}: the logit of label {label:?} is {value}, expected a finite number; the weights overflow in float32"
+    )]
     NotFinite {
         /// Index of the text in the batch.
         text: usize,

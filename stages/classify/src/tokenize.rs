@@ -42,7 +42,9 @@ impl Tokenizer {
         // The library subtracts the special tokens from the maximum without looking.
         let added = inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         if added == 0 {
-            return Err(special("adds no special tokens, expected a `post_processor` that adds [CLS] and [SEP]".to_owned()));
+            return Err(special(
+                "adds no special tokens, expected a `post_processor` that adds [CLS] and [SEP]".to_owned(),
+            ));
         }
         if added >= config.positions {
             return Err(special(format!(

@@ -7,7 +7,7 @@ use alluvium_engine::arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array}
 use alluvium_engine::arrow::compute::{cast, take_record_batch};
 use alluvium_engine::arrow::datatypes::{DataType, SchemaRef};
 use alluvium_engine::arrow::error::ArrowError;
-use alluvium_engine::stage::{Commit, Committed, Committer, Staged, StageError, Writer};
+use alluvium_engine::stage::{Commit, Committed, Committer, StageError, Staged, Writer};
 use alluvium_engine::{Epoch, async_trait};
 use deltalake::kernel::{Action, Add};
 use deltalake::{ObjectStore, Path};
@@ -50,7 +50,8 @@ impl AppendWriter {
         for (name, value) in names.iter().zip(partition) {
             path = path.join(format!("{name}={}", folder(value.as_deref())));
         }
-        let path = path.join(format!("part-{epoch:010}-{}-{}.zstd.parquet", self.worker, uuid::Uuid::new_v4().simple()));
+        let path =
+            path.join(format!("part-{epoch:010}-{}-{}.zstd.parquet", self.worker, uuid::Uuid::new_v4().simple()));
         DataFile::new(store, path, schema, values)
     }
 
@@ -73,7 +74,8 @@ impl AppendWriter {
 #[async_trait]
 impl Writer for AppendWriter {
     async fn write(&mut self, epoch: Epoch, batch: RecordBatch) -> Result<(), StageError> {
-        let parts = split(&batch, &self.target.config.partition_by).map_err(|e| StageError::internal("rows cannot be split by partition").because(e))?;
+        let parts = split(&batch, &self.target.config.partition_by)
+            .map_err(|e| StageError::internal("rows cannot be split by partition").because(e))?;
         for (partition, rows) in parts {
             self.add(epoch, partition, rows).await?;
         }
@@ -86,7 +88,13 @@ impl Writer for AppendWriter {
         for file in staging.files.into_values() {
             adds.push(file.close().await?);
         }
-        adds.iter().map(|add| serde_json::to_vec(add).map(Staged).map_err(|e| StageError::internal("a data file cannot be described").because(e))).collect()
+        adds.iter()
+            .map(|add| {
+                serde_json::to_vec(add)
+                    .map(Staged)
+                    .map_err(|e| StageError::internal("a data file cannot be described").because(e))
+            })
+            .collect()
     }
 }
 
@@ -96,23 +104,35 @@ fn split(batch: &RecordBatch, by: &[String]) -> Result<Vec<(Partition, RecordBat
         return Ok(vec![(Partition::new(), batch.clone())]);
     }
     let schema = batch.schema();
-    let texts: Vec<ArrayRef> = by.iter().map(|c| cast(batch.column(schema.index_of(c)?), &DataType::Utf8)).collect::<Result<_, _>>()?;
+    let texts: Vec<ArrayRef> =
+        by.iter().map(|c| cast(batch.column(schema.index_of(c)?), &DataType::Utf8)).collect::<Result<_, _>>()?;
     let mut rows: BTreeMap<Partition, Vec<u32>> = BTreeMap::new();
     for (row, number) in (0..batch.num_rows()).zip(0_u32..) {
         // The protocol has no empty string: it means NULL.
-        let value = |t: &ArrayRef| Some(t.as_string::<i32>()).filter(|_| !t.is_null(row)).map(|s| s.value(row).to_owned()).filter(|s| !s.is_empty());
+        let value = |t: &ArrayRef| {
+            Some(t.as_string::<i32>())
+                .filter(|_| !t.is_null(row))
+                .map(|s| s.value(row).to_owned())
+                .filter(|s| !s.is_empty())
+        };
         rows.entry(texts.iter().map(value).collect()).or_default().push(number);
     }
     let kept: Vec<usize> = (0..schema.fields().len()).filter(|&i| !by.contains(schema.field(i).name())).collect();
     let data = batch.project(&kept)?;
-    rows.into_iter().map(|(partition, list)| Ok((partition, take_record_batch(&data, &UInt32Array::from(list))?))).collect()
+    rows.into_iter()
+        .map(|(partition, list)| Ok((partition, take_record_batch(&data, &UInt32Array::from(list))?)))
+        .collect()
 }
 
 /// A folder name that every store and reader takes as it is. Readers look at the log, people at the folder.
 fn folder(value: Option<&str>) -> String {
     match value {
         None => "__HIVE_DEFAULT_PARTITION__".into(),
-        Some(text) => text.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' }).take(100).collect(),
+        Some(text) => text
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' })
+            .take(100)
+            .collect(),
     }
 }
 

@@ -10,7 +10,7 @@ use alluvium_engine::arrow::error::ArrowError;
 use alluvium_engine::arrow::ipc::reader::StreamReader;
 use alluvium_engine::arrow::ipc::writer::StreamWriter;
 use alluvium_engine::arrow::row::{OwnedRow, RowConverter, Rows, SortField};
-use alluvium_engine::stage::{Staged, StageError};
+use alluvium_engine::stage::{StageError, Staged};
 
 use crate::table::Target;
 
@@ -49,7 +49,9 @@ fn broken(error: ArrowError) -> StageError {
 impl Changes {
     /// Of each key the newest row; of rows that are equally new always the same one.
     pub(crate) fn new(batches: &[RecordBatch], target: &Target) -> Result<Self, StageError> {
-        Self::build(batches, target).map_err(broken)?.ok_or_else(|| StageError::internal("the input gave two rows of one key in one epoch"))
+        Self::build(batches, target)
+            .map_err(broken)?
+            .ok_or_else(|| StageError::internal("the input gave two rows of one key in one epoch"))
     }
 
     fn build(batches: &[RecordBatch], target: &Target) -> Result<Option<Self>, ArrowError> {

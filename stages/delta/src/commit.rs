@@ -15,11 +15,11 @@ use std::time::Duration;
 use alluvium_engine::Epoch;
 use alluvium_engine::stage::{Commit, StageError};
 use deltalake::DeltaTable;
+use deltalake::DeltaTableError;
 use deltalake::kernel::transaction::{CommitBuilder, CommitConflictError, CommitProperties, TransactionError};
 use deltalake::kernel::{Action, Transaction};
 use deltalake::protocol::{DeltaOperation, OutputMode, checkpoints};
 use deltalake::table::state::DeltaTableState;
-use deltalake::DeltaTableError;
 use rand::Rng;
 
 use crate::schema;
@@ -73,7 +73,9 @@ impl Log {
 
     /// Reads the log anew.
     pub(crate) async fn refresh(&mut self) -> Result<(), StageError> {
-        let Some((table, snapshot)) = self.open.as_mut() else { return Err(StageError::internal("the table is not open")) };
+        let Some((table, snapshot)) = self.open.as_mut() else {
+            return Err(StageError::internal("the table is not open"));
+        };
         table.update_incremental(None).await.map_err(|e| self.target.failed("read", e))?;
         *snapshot = table.snapshot().map_err(|e| self.target.failed("read", e))?.clone();
         Ok(())
@@ -111,11 +113,17 @@ impl Log {
 
     /// One try on the snapshot at hand. `retries`: how often deltalake may rebase; none when files are removed, as it
     /// does not notice that another writer has replaced them.
-    pub(crate) async fn once(&mut self, commit: &Commit, actions: Vec<Action>, retries: usize) -> Result<u64, DeltaTableError> {
+    pub(crate) async fn once(
+        &mut self,
+        commit: &Commit,
+        actions: Vec<Action>,
+        retries: usize,
+    ) -> Result<u64, DeltaTableError> {
         let Some((table, snapshot)) = self.open.as_mut() else { return Err(DeltaTableError::NotInitialized) };
         let removes = actions.iter().any(|a| matches!(a, Action::Remove(_)));
         let epoch = i64::try_from(commit.epoch).unwrap_or(i64::MAX);
-        let mut metadata: Vec<(String, serde_json::Value)> = commit.metadata.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
+        let mut metadata: Vec<(String, serde_json::Value)> =
+            commit.metadata.iter().map(|(k, v)| (k.clone(), v.clone().into())).collect();
         metadata.push(("epoch".into(), epoch.into()));
         metadata.push(("isBlindAppend".into(), (!removes).into()));
         let properties = CommitProperties::default()
@@ -130,7 +138,10 @@ impl Log {
             query_id: self.target.app.clone(),
             epoch_id: epoch,
         };
-        let done = CommitBuilder::from(properties).with_actions(actions).build(Some(snapshot), table.log_store(), operation).await?;
+        let done = CommitBuilder::from(properties)
+            .with_actions(actions)
+            .build(Some(snapshot), table.log_store(), operation)
+            .await?;
         *snapshot = done.snapshot();
         let version = done.version();
         if version % VERSIONS_PER_CHECKPOINT == 0 {
@@ -146,20 +157,29 @@ impl Log {
         let (_, snapshot) = self.current()?;
         let there = |path: &str| snapshot.log_data().iter().any(|f| f.path() == path);
         match ours {
-            Some(path) if !there(path) => Err(StageError::user(format!("another instance of this pipeline is running: it has committed epoch {epoch}"))
-                .object(self.target.shown())
-                .hint("let one instance of a pipeline run at a time; this one has stopped and has lost nothing")),
+            Some(path) if !there(path) => Err(StageError::user(format!(
+                "another instance of this pipeline is running: it has committed epoch {epoch}"
+            ))
+            .object(self.target.shown())
+            .hint("let one instance of a pipeline run at a time; this one has stopped and has lost nothing")),
             _ => Ok(Some(version)),
         }
     }
 
     /// After a failed try: waits, reads the log until it can be read, and says what to do next.
-    pub(crate) async fn judge(&mut self, error: DeltaTableError, attempt: u32, last: &mut Option<DeltaTableError>) -> Result<Next, StageError> {
+    pub(crate) async fn judge(
+        &mut self,
+        error: DeltaTableError,
+        attempt: u32,
+        last: &mut Option<DeltaTableError>,
+    ) -> Result<Next, StageError> {
         let next = match &error {
-            DeltaTableError::Transaction { source: TransactionError::CommitConflict(conflict) } => match conflict {
-                CommitConflictError::MetadataChanged | CommitConflictError::ProtocolChanged(_) => Next::Reconcile,
-                _ => Next::Again,
-            },
+            DeltaTableError::Transaction {
+                source:
+                    TransactionError::CommitConflict(
+                        CommitConflictError::MetadataChanged | CommitConflictError::ProtocolChanged(_),
+                    ),
+            } => Next::Reconcile,
             _ => Next::Again,
         };
         tracing::warn!(table = %self.target.shown(), %error, attempt, "a commit did not succeed; looking at the log");

@@ -1,8 +1,10 @@
 //! What the stage's YAML says.
 
 use alluvium_engine::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
-use alluvium_engine::spec::Problem;
-use alluvium_engine::stage::{Committer, Input, Outputs, Role, Sink, Stage, StageConfig, StageContext, StageError, Table, Writer};
+use alluvium_engine::spec::{Problem, type_name};
+use alluvium_engine::stage::{
+    Committer, Input, Outputs, Role, Sink, Stage, StageConfig, StageContext, StageError, Table, Writer,
+};
 
 use crate::append::{AppendCommitter, AppendWriter};
 use crate::table::Target;
@@ -74,9 +76,16 @@ impl StageConfig for Delta {
         problems.extend(self.partitions(&input.schema));
         for field in input.schema.fields().iter().filter(|f| !storable(f.data_type())) {
             problems.push(
-                Problem::field("input", format!("column `{}` has type {}, which a Delta table cannot hold", field.name(), field.data_type()))
-                    .label("gives this column")
-                    .help("CAST it in a `sql` stage before"),
+                Problem::field(
+                    "input",
+                    format!(
+                        "column `{}` has type {}, which a Delta table cannot hold",
+                        field.name(),
+                        type_name(field.data_type())
+                    ),
+                )
+                .label("gives this column")
+                .help("CAST it in a `sql` stage before"),
             );
         }
         if !problems.is_empty() {
@@ -92,7 +101,11 @@ impl StageConfig for Delta {
     }
 
     fn build(&self, context: &StageContext) -> Result<Stage, StageError> {
-        let schema = context.inputs.first().map(|i| i.schema.clone()).ok_or_else(|| StageError::internal("the stage has no input"))?;
+        let schema = context
+            .inputs
+            .first()
+            .map(|i| i.schema.clone())
+            .ok_or_else(|| StageError::internal("the stage has no input"))?;
         let keys = context.inputs.first().and_then(|i| i.keys.clone()).unwrap_or_else(|| self.key.clone());
         let target = Target::new(self.clone(), schema, keys, context)?;
         Ok(Stage::sink(DeltaSink { target, worker: context.worker }))
@@ -104,23 +117,45 @@ impl Delta {
         let mut problems = Vec::new();
         match (self.mode, &input.keys) {
             (Mode::Append, Some(keys)) => problems.push(
-                Problem::field("mode", format!("`{}` gives the new row of each {}, and appending would keep every older one", input.from, keys.join(", ")))
-                    .label("appends")
-                    .help("set `mode: upsert`"),
+                Problem::field(
+                    "mode",
+                    format!(
+                        "`{}` gives the new row of each {}, and appending would keep every older one",
+                        input.from,
+                        keys.join(", ")
+                    ),
+                )
+                .label("appends")
+                .help("set `mode: upsert`"),
             ),
             (Mode::Append, None) => {
                 for (name, given) in [("key", !self.key.is_empty()), ("latest_by", self.latest_by.is_some())] {
                     if given {
-                        problems.push(Problem::field(name, format!("`{name}` is for upserts")).label("no effect here").help("set `mode: upsert`, or remove it"));
+                        problems.push(
+                            Problem::field(name, format!("`{name}` is for upserts"))
+                                .label("no effect here")
+                                .help("set `mode: upsert`, or remove it"),
+                        );
                     }
                 }
             }
             (Mode::Upsert, Some(keys)) => {
                 if !self.key.is_empty() && &self.key != keys {
-                    problems.push(Problem::field("key", format!("`{}` gives one row per {}", input.from, keys.join(", "))).label("another key").help("remove `key`"));
+                    problems.push(
+                        Problem::field("key", format!("`{}` gives one row per {}", input.from, keys.join(", ")))
+                            .label("another key")
+                            .help("remove `key`"),
+                    );
                 }
                 if self.latest_by.is_some() {
-                    problems.push(Problem::field("latest_by", format!("`{}` gives at most one row per key and epoch", input.from)).label("not needed").help("remove `latest_by`"));
+                    problems.push(
+                        Problem::field(
+                            "latest_by",
+                            format!("`{}` gives at most one row per key and epoch", input.from),
+                        )
+                        .label("not needed")
+                        .help("remove `latest_by`"),
+                    );
                 }
             }
             (Mode::Upsert, None) => problems.extend(self.own_key(input)),
@@ -134,9 +169,12 @@ impl Delta {
         let names = || input.schema.fields().iter().map(|f| f.name().as_str());
         if self.key.is_empty() {
             problems.push(
-                Problem::field("mode", format!("`{}` gives rows without a key, so it is not known which row replaces which", input.from))
-                    .label("needs a key")
-                    .help("add `key: [column]` and `latest_by: column`, or put an `aggregate` before it"),
+                Problem::field(
+                    "mode",
+                    format!("`{}` gives rows without a key, so it is not known which row replaces which", input.from),
+                )
+                .label("needs a key")
+                .help("add `key: [column]` and `latest_by: column`, or put an `aggregate` before it"),
             );
         } else if self.latest_by.is_none() {
             problems.push(
@@ -148,9 +186,21 @@ impl Delta {
         let places = self.key.iter().enumerate().map(|(at, name)| (format!("key.{at}"), name));
         for (path, name) in places.chain(self.latest_by.iter().map(|name| ("latest_by".to_owned(), name))) {
             match input.schema.field_with_name(name) {
-                Err(_) => problems.push(Problem::field(&path, format!("there is no column `{name}`")).label("not a column").suggest(name, names(), "columns")),
+                Err(_) => problems.push(
+                    Problem::field(&path, format!("there is no column `{name}`")).label("not a column").suggest(
+                        name,
+                        names(),
+                        "columns",
+                    ),
+                ),
                 Ok(field) if field.data_type().is_nested() => {
-                    problems.push(Problem::field(&path, format!("a column of type {} cannot be compared", field.data_type())).label("here"));
+                    problems.push(
+                        Problem::field(
+                            &path,
+                            format!("a column of type {} cannot be compared", type_name(field.data_type())),
+                        )
+                        .label("here"),
+                    );
                 }
                 Ok(_) => {}
             }
@@ -161,26 +211,37 @@ impl Delta {
     fn partitions(&self, schema: &SchemaRef) -> Vec<Problem> {
         let mut problems = Vec::new();
         if self.mode == Mode::Upsert && !self.partition_by.is_empty() {
-            problems.push(Problem::field("partition_by", "an upserted table cannot be partitioned yet").label("here").help("remove `partition_by`"));
+            problems.push(
+                Problem::field("partition_by", "an upserted table cannot be partitioned yet")
+                    .label("here")
+                    .help("remove `partition_by`"),
+            );
         }
         for (at, name) in self.partition_by.iter().enumerate() {
             let path = format!("partition_by.{at}");
             match schema.field_with_name(name) {
                 Err(_) => problems.push(
-                    Problem::field(&path, format!("there is no column `{name}`"))
-                        .label("not a column")
-                        .suggest(name, schema.fields().iter().map(|f| f.name().as_str()), "columns"),
+                    Problem::field(&path, format!("there is no column `{name}`")).label("not a column").suggest(
+                        name,
+                        schema.fields().iter().map(|f| f.name().as_str()),
+                        "columns",
+                    ),
                 ),
                 Ok(field) if !partitionable(field.data_type()) => problems.push(
-                    Problem::field(&path, format!("a column of type {} cannot split a table", field.data_type()))
-                        .label("here")
-                        .help("use a string, date, boolean or whole number; CAST a timestamp to a date in a `sql` stage"),
+                    Problem::field(
+                        &path,
+                        format!("a column of type {} cannot split a table", type_name(field.data_type())),
+                    )
+                    .label("here")
+                    .help("use a string, date, boolean or whole number; CAST a timestamp to a date in a `sql` stage"),
                 ),
                 Ok(_) => {}
             }
         }
         if !self.partition_by.is_empty() && self.partition_by.len() >= schema.fields().len() {
-            problems.push(Problem::field("partition_by", "a table needs a column besides those that split it").label("here"));
+            problems.push(
+                Problem::field("partition_by", "a table needs a column besides those that split it").label("here"),
+            );
         }
         problems
     }
@@ -188,7 +249,12 @@ impl Delta {
 
 fn storable(data_type: &DataType) -> bool {
     match data_type {
-        DataType::Utf8 | DataType::Binary | DataType::Boolean | DataType::Date32 | DataType::Float32 | DataType::Float64 => true,
+        DataType::Utf8
+        | DataType::Binary
+        | DataType::Boolean
+        | DataType::Date32
+        | DataType::Float32
+        | DataType::Float64 => true,
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Decimal128(..) => true,
         DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) => &**zone == "UTC",
         DataType::List(field) => storable(field.data_type()),
@@ -200,7 +266,13 @@ fn storable(data_type: &DataType) -> bool {
 fn partitionable(data_type: &DataType) -> bool {
     matches!(
         data_type,
-        DataType::Utf8 | DataType::Boolean | DataType::Date32 | DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64
+        DataType::Utf8
+            | DataType::Boolean
+            | DataType::Date32
+            | DataType::Int8
+            | DataType::Int16
+            | DataType::Int32
+            | DataType::Int64
     )
 }
 

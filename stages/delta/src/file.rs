@@ -87,7 +87,8 @@ impl DataFile {
     /// Encodes rows; sends what has gathered.
     pub(crate) async fn write(&mut self, batch: &RecordBatch) -> Result<(), StageError> {
         let path = self.path.to_string();
-        let encoding = |e: ParquetError| StageError::internal("rows cannot be encoded as Parquet").object(&path).because(e);
+        let encoding =
+            |e: ParquetError| StageError::internal("rows cannot be encoded as Parquet").object(&path).because(e);
         self.writer.write(batch).map_err(encoding)?;
         if self.writer.in_progress_size() >= GROUP_BYTES {
             self.writer.flush().map_err(encoding)?;

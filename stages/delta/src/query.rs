@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use alluvium_engine::arrow::csv::WriterBuilder;
+use alluvium_engine::arrow::datatypes::SchemaRef;
 use alluvium_engine::arrow::json::LineDelimitedWriter;
 use alluvium_engine::arrow::record_batch::RecordBatch;
 use alluvium_engine::arrow::util::pretty::pretty_format_batches;
@@ -96,9 +97,22 @@ async fn answer(plan: &Arc<Plan>, sql: &str) -> Result<Vec<RecordBatch>, String>
             }
         }
     }
-    let rows = async { context.sql(sql).await?.collect().await };
-    rows.await.map_err(|e| {
-        let hint = if missing.is_empty() { String::new() } else { format!("\n  not written yet: {}; `alluvium run` writes them", missing.join(", ")) };
+    let rows = async {
+        let frame = context.sql(sql).await?;
+        let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
+        let mut rows = frame.collect().await?;
+        if rows.is_empty() {
+            // So that an answer without rows still has its columns.
+            rows.push(RecordBatch::new_empty(schema));
+        }
+        Ok(rows)
+    };
+    rows.await.map_err(|e: DataFusionError| {
+        let hint = if missing.is_empty() {
+            String::new()
+        } else {
+            format!("\n  not written yet: {}; `alluvium run` writes them", missing.join(", "))
+        };
         format!("{}{hint}", first(&e))
     })
 }

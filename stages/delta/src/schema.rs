@@ -1,6 +1,7 @@
 //! The table's columns and the plan's.
 
 use alluvium_engine::arrow::datatypes::{DataType, SchemaRef};
+use alluvium_engine::spec::type_name;
 use alluvium_engine::stage::StageError;
 use deltalake::DeltaTable;
 use deltalake::kernel::StructField;
@@ -17,7 +18,11 @@ pub(crate) async fn reconcile(target: &Target, table: DeltaTable) -> Result<Delt
     let fault = |message: String, hint: &str| Err(StageError::user(message).object(target.shown()).hint(hint));
     if split != target.config.partition_by {
         return fault(
-            format!("the table is split by [{}], the stage says [{}]", split.join(", "), target.config.partition_by.join(", ")),
+            format!(
+                "the table is split by [{}], the stage says [{}]",
+                split.join(", "),
+                target.config.partition_by.join(", ")
+            ),
             "set `partition_by:` to what the table has, or write a new table",
         );
     }
@@ -37,8 +42,13 @@ pub(crate) async fn reconcile(target: &Target, table: DeltaTable) -> Result<Delt
             "set `on_schema_change: add` to add new columns, or write a new table",
         );
     }
-    if let Some(required) = difference.gone.iter().find(|name| there.field_with_name(name).is_ok_and(|f| !f.is_nullable())) {
-        return fault(format!("the table's column `{required}` must not be NULL, and the rows lack it"), "give the rows this column, or write a new table");
+    if let Some(required) =
+        difference.gone.iter().find(|name| there.field_with_name(name).is_ok_and(|f| !f.is_nullable()))
+    {
+        return fault(
+            format!("the table's column `{required}` must not be NULL, and the rows lack it"),
+            "give the rows this column, or write a new table",
+        );
     }
     if difference.new.is_empty() {
         return Ok(table);
@@ -49,7 +59,9 @@ pub(crate) async fn reconcile(target: &Target, table: DeltaTable) -> Result<Delt
         .filter_map(|name| target.schema.field_with_name(name).ok())
         .map(|f| (&f.clone().with_nullable(true)).try_into_kernel())
         .collect();
-    let fields = fields.map_err(|e: deltalake::arrow::error::ArrowError| StageError::user("new columns cannot be those of a Delta table").object(target.shown()).because(e))?;
+    let fields = fields.map_err(|e: deltalake::arrow::error::ArrowError| {
+        StageError::user("new columns cannot be those of a Delta table").object(target.shown()).because(e)
+    })?;
     tracing::info!(table = %target.shown(), columns = ?difference.new, "adding columns to the table");
     let added: Result<DeltaTable, _> = table.add_columns().with_fields(fields).await;
     added.map_err(|e| target.failed("given new columns", e))
@@ -71,12 +83,22 @@ impl Difference {
             match table.field_with_name(field.name()) {
                 Err(_) => difference.new.push(field.name().clone()),
                 Ok(there) if !same(there.data_type(), field.data_type()) => {
-                    difference.types.push(format!("`{}` is {} there and {} here", field.name(), there.data_type(), field.data_type()));
+                    difference.types.push(format!(
+                        "`{}` is {} there and {} here",
+                        field.name(),
+                        type_name(there.data_type()),
+                        type_name(field.data_type())
+                    ));
                 }
                 Ok(_) => {}
             }
         }
-        difference.gone = table.fields().iter().filter(|f| plan.field_with_name(f.name()).is_err()).map(|f| f.name().clone()).collect();
+        difference.gone = table
+            .fields()
+            .iter()
+            .filter(|f| plan.field_with_name(f.name()).is_err())
+            .map(|f| f.name().clone())
+            .collect();
         difference
     }
 
@@ -98,7 +120,8 @@ fn same(a: &DataType, b: &DataType) -> bool {
     match (a, b) {
         (DataType::List(a), DataType::List(b)) => same(a.data_type(), b.data_type()),
         (DataType::Struct(a), DataType::Struct(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name() == b.name() && same(a.data_type(), b.data_type()))
+            a.len() == b.len()
+                && a.iter().zip(b).all(|(a, b)| a.name() == b.name() && same(a.data_type(), b.data_type()))
         }
         _ => a == b,
     }

@@ -3,7 +3,8 @@
 use alluvium_engine::arrow::array::{Array, ArrayRef, AsArray, UInt64Array};
 use alluvium_engine::arrow::compute;
 use alluvium_engine::arrow::datatypes::{
-    DataType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
+    DataType, Date32Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, SchemaRef, TimeUnit,
+    TimestampMicrosecondType,
 };
 use chrono::DateTime;
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
@@ -32,7 +33,9 @@ pub(crate) fn stats(footer: &ParquetMetaData, schema: &SchemaRef) -> Result<Valu
             most.insert(field.name().clone(), value);
         }
     }
-    Ok(json!({ "numRecords": footer.file_metadata().num_rows(), "minValues": least, "maxValues": most, "nullCount": nulls }))
+    Ok(
+        json!({ "numRecords": footer.file_metadata().num_rows(), "minValues": least, "maxValues": most, "nullCount": nulls }),
+    )
 }
 
 /// The smallest or largest value over row groups. Nothing for types without an order in JSON, and for NaN, which
@@ -59,7 +62,9 @@ fn extreme(values: &ArrayRef, least: bool) -> Option<Value> {
             let values = values.as_string::<i32>();
             (if least { compute::min_string(values) } else { compute::max_string(values) }).map(Value::from)
         }
-        DataType::Date32 => of!(Date32Type).and_then(Date32Type::to_naive_date_opt).map(|d| d.format("%Y-%m-%d").to_string().into()),
+        DataType::Date32 => {
+            of!(Date32Type).and_then(Date32Type::to_naive_date_opt).map(|d| d.format("%Y-%m-%d").to_string().into())
+        }
         // Milliseconds, cut off; readers allow for that in the maximum.
         DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => of!(TimestampMicrosecondType)
             .and_then(DateTime::from_timestamp_micros)

@@ -32,7 +32,12 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn new(config: Delta, schema: SchemaRef, keys: Vec<String>, context: &StageContext) -> Result<Self, StageError> {
+    pub(crate) fn new(
+        config: Delta,
+        schema: SchemaRef,
+        keys: Vec<String>,
+        context: &StageContext,
+    ) -> Result<Self, StageError> {
         let url = absolute(config.table.trim_end_matches('/'))?;
         let app = format!("{}/{}", context.pipeline, context.stage);
         let options = context.storage.options().clone().into_iter().collect();
@@ -71,6 +76,10 @@ impl Target {
 
     /// The newest version, or nothing if there is no table.
     pub(crate) async fn load(&self) -> Result<Option<DeltaTable>, StageError> {
+        // Looking at a local folder that does not exist is an error of the library, and must not create it.
+        if self.url.to_file_path().is_ok_and(|path| !path.join("_delta_log").exists()) {
+            return Ok(None);
+        }
         match self.builder() {
             Ok(builder) => match builder.load().await {
                 Ok(table) => Ok(Some(table)),
@@ -92,9 +101,10 @@ impl Target {
     }
 
     async fn create(&self) -> Result<DeltaTable, StageError> {
-        let kernel: StructType = self.schema.as_ref().try_into_kernel().map_err(|e: deltalake::arrow::error::ArrowError| {
-            StageError::user("the columns cannot be those of a Delta table").object(self.shown()).because(e)
-        })?;
+        let kernel: StructType =
+            self.schema.as_ref().try_into_kernel().map_err(|e: deltalake::arrow::error::ArrowError| {
+                StageError::user("the columns cannot be those of a Delta table").object(self.shown()).because(e)
+            })?;
         CreateBuilder::new()
             .with_location(self.url.as_str())
             .with_storage_options(self.options.clone())
@@ -109,12 +119,18 @@ impl Target {
     /// A local store needs its folder.
     fn ensure_folder(&self) -> Result<(), StageError> {
         let Ok(path) = self.url.to_file_path() else { return Ok(()) };
-        std::fs::create_dir_all(&path).map_err(|e| StageError::external("the table's folder cannot be made").object(path.display().to_string()).because(e))
+        std::fs::create_dir_all(&path).map_err(|e| {
+            StageError::external("the table's folder cannot be made").object(path.display().to_string()).because(e)
+        })
     }
 }
 
 /// The epoch that a snapshot holds for this pipeline and stage. An error is never "none".
-pub(crate) async fn epoch_of(target: &Target, table: &DeltaTable, snapshot: &DeltaTableState) -> Result<Option<Epoch>, StageError> {
+pub(crate) async fn epoch_of(
+    target: &Target,
+    table: &DeltaTable,
+    snapshot: &DeltaTableState,
+) -> Result<Option<Epoch>, StageError> {
     let version = snapshot
         .transaction_version(table.log_store().as_ref(), &target.app)
         .await

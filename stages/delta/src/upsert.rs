@@ -10,7 +10,7 @@ use std::sync::Arc;
 use alluvium_engine::arrow::array::{ArrayRef, RecordBatch, new_null_array};
 use alluvium_engine::arrow::compute::{filter_record_batch, not};
 use alluvium_engine::arrow::datatypes::FieldRef;
-use alluvium_engine::stage::{Commit, Committed, Committer, Staged, StageError, Writer};
+use alluvium_engine::stage::{Commit, Committed, Committer, StageError, Staged, Writer};
 use alluvium_engine::{Epoch, async_trait};
 use bytes::Bytes;
 use deltalake::kernel::{Action, Remove};
@@ -111,7 +111,11 @@ impl UpsertCommitter {
         }
         let (table, snapshot) = self.log.current()?;
         let store = table.object_store();
-        let live = |f: deltalake::kernel::LogicalFileView| Live { path: f.path().into_owned(), size: f.size(), remove: f.remove_action(true) };
+        let live = |f: deltalake::kernel::LogicalFileView| Live {
+            path: f.path().into_owned(),
+            size: f.size(),
+            remove: f.remove_action(true),
+        };
         let files: Vec<Live> = snapshot.log_data().iter().map(live).collect();
         let crowded = files.iter().filter(|f| f.size < SMALL_BYTES).count() > MOST_SMALL;
         // All files are looked at before one is rewritten: a change may turn out to be older than a row of the last one.
@@ -122,11 +126,14 @@ impl UpsertCommitter {
                 touched.push(file);
             }
         }
-        let mut output = Output { target: &self.log.target, store: store.clone(), epoch, file: None, actions: Vec::new() };
+        let mut output =
+            Output { target: &self.log.target, store: store.clone(), epoch, file: None, actions: Vec::new() };
         for file in touched {
             let broken = |e: Box<dyn std::error::Error + Send + Sync>| self.damaged(&file.path).because(e);
             let bytes = self.read(&store, &file.path).await?;
-            let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|b| b.build()).map_err(|e| broken(e.into()))?;
+            let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+                .and_then(|b| b.build())
+                .map_err(|e| broken(e.into()))?;
             for batch in reader {
                 let batch = batch.map_err(|e| broken(e.into()))?;
                 let keep = changes.replaced(&batch).and_then(|r| not(&r)).map_err(|e| broken(e.into()))?;
@@ -160,7 +167,8 @@ impl UpsertCommitter {
     }
 
     fn damaged(&self, path: &str) -> StageError {
-        StageError::external("a data file of the table is damaged").object(format!("{}/{path}", self.log.target.shown()))
+        StageError::external("a data file of the table is damaged")
+            .object(format!("{}/{path}", self.log.target.shown()))
     }
 }
 
@@ -181,7 +189,8 @@ impl Output<'_> {
         let file = match &mut self.file {
             Some(file) => file,
             None => {
-                let path = Path::from(format!("part-{:010}-{}.zstd.parquet", self.epoch, uuid::Uuid::new_v4().simple()));
+                let path =
+                    Path::from(format!("part-{:010}-{}.zstd.parquet", self.epoch, uuid::Uuid::new_v4().simple()));
                 self.file.insert(DataFile::new(self.store.clone(), path, self.target.schema.clone(), HashMap::new())?)
             }
         };

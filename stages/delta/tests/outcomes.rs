@@ -11,7 +11,9 @@ use alluvium_delta::Delta;
 use alluvium_engine::Epoch;
 use alluvium_engine::arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
 use alluvium_engine::arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
-use alluvium_engine::stage::{Commit, Committer, Input, Shared, Sink, Stage, StageConfig, StageContext, StageError, Staged};
+use alluvium_engine::stage::{
+    Commit, Committer, Input, Shared, Sink, Stage, StageConfig, StageContext, StageError, Staged,
+};
 use alluvium_engine::storage::Storage;
 use chrono::Utc;
 use deltalake::datafusion::prelude::SessionContext;
@@ -92,7 +94,13 @@ async fn rows(folder: &Path) -> Vec<(String, i64)> {
     let context = SessionContext::new();
     let provider = table(folder).await.table_provider().await.unwrap();
     context.register_table("t", provider).unwrap();
-    let batches = context.sql("select cast(key as varchar) as key, n from t order by 1, 2").await.unwrap().collect().await.unwrap();
+    let batches = context
+        .sql("select cast(key as varchar) as key, n from t order by 1, 2")
+        .await
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
     let row = |b: &RecordBatch, i| {
         let key = alluvium_engine::arrow::util::display::array_value_to_string(b.column(0), i).unwrap();
         (key, b.column(1).as_primitive::<Int64Type>().value(i))
@@ -131,7 +139,10 @@ async fn of_two_live_instances_the_slower_one_stops() {
         let (mut fast, mut slow) = (open(sink.as_ref()).await, open(sink.as_ref()).await);
         fast.commit(commit(1, stage(sink.as_ref(), 1, &[("a", 1)]).await)).await.unwrap();
         let error: StageError = slow.commit(commit(1, stage(sink.as_ref(), 1, &[("a", 1)]).await)).await.unwrap_err();
-        assert!(error.to_string().contains("another instance of this pipeline is running: it has committed epoch 1"), "{error}");
+        assert!(
+            error.to_string().contains("another instance of this pipeline is running: it has committed epoch 1"),
+            "{error}"
+        );
         assert_eq!(rows(&path).await, owned(&[("a", 1)]), "{mode}");
     }
 }

@@ -7,21 +7,19 @@ use alluvium_engine::storage::Location;
 use bytes::{Buf, Bytes};
 use flate2::read::MultiGzDecoder;
 use futures::StreamExt;
-use object_store::ObjectStoreExt;
 use object_store::path::Path;
+use object_store::{GetResult, GetResultPayload, ObjectStoreExt};
 use tokio::sync::mpsc;
 
 /// Chunks that are fetched ahead.
 const AHEAD: usize = 4;
-/// Local files come in chunks of about this size too.
+/// Packed bytes that are read at once.
 const BUFFER: usize = 256 << 10;
 
 /// Chunks of an object as a blocking reader.
-pub(crate) struct Chunks {
+struct Chunks {
     receiver: mpsc::Receiver<Result<Bytes, object_store::Error>>,
     current: Bytes,
-    /// Bytes still to come. A body that ends early is an error, never the end.
-    missing: u64,
 }
 
 impl Read for Chunks {
@@ -29,10 +27,8 @@ impl Read for Chunks {
         while self.current.is_empty() {
             match self.receiver.blocking_recv() {
                 Some(chunk) => self.current = chunk.map_err(io::Error::other)?,
-                None if self.missing == 0 => return Ok(0),
-                None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{} bytes are missing at the end", self.missing))),
+                None => return Ok(0),
             }
-            self.missing = self.missing.saturating_sub(self.current.len() as u64);
         }
         let n = self.current.len().min(out.len());
         self.current.copy_to_slice(&mut out[..n]);
@@ -40,56 +36,100 @@ impl Read for Chunks {
     }
 }
 
+/// Exactly as many bytes as the object has: one that ends early is an error, never the end.
+struct Whole<R> {
+    inner: R,
+    missing: u64,
+}
+
+impl<R: Read> Read for Whole<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.missing).map_or(out.len(), |missing| missing.min(out.len()));
+        let n = self.inner.read(&mut out[..most])?;
+        if n == 0 && most > 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("{} bytes are missing at the end", self.missing),
+            ));
+        }
+        self.missing -= n as u64;
+        Ok(n)
+    }
+}
+
 /// Begins to fetch an object, after making sure that it is still the one that was bound.
 pub(crate) async fn fetch(location: &Location, split: &Split) -> Result<Box<dyn Read + Send>, StageError> {
     let path = path_of(location, split)?;
-    let fail = |error: object_store::Error| match error {
-        object_store::Error::NotFound { .. } => StageError::external("the object has vanished since it was bound to the epoch")
-            .object(&split.id)
-            .hint("put it back: the epoch cannot be finished without it"),
-        error => StageError::external("the object cannot be read").object(&split.id).because(error),
-    };
-    let got = location.store.get(&path).await.map_err(fail)?;
+    let got = location.store.get(&path).await.map_err(|e| unread(split, e))?;
     unchanged(split, &got.meta)?;
     let missing = got.meta.size;
-    let (sender, receiver) = mpsc::channel(AHEAD);
-    tokio::spawn(async move {
-        let mut chunks = got.into_stream();
-        while let Some(chunk) = chunks.next().await {
-            if sender.send(chunk).await.is_err() {
-                return;
-            }
-        }
-    });
-    let chunks = Chunks { receiver, current: Bytes::new(), missing };
-    Ok(match path.extension() {
-        Some("gz") => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, chunks))),
+    let whole = Whole { inner: body(got), missing };
+    Ok(match path.extension().map(str::to_ascii_lowercase).as_deref() {
+        Some("gz") => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, whole))),
         Some("zst" | "zstd") => {
-            let decoder = zstd::Decoder::new(chunks).map_err(|e| StageError::external("the object cannot be unpacked").object(&split.id).because(e))?;
+            let decoder = zstd::Decoder::new(whole)
+                .map_err(|e| StageError::external("the object cannot be unpacked").object(&split.id).because(e))?;
             Box::new(decoder)
         }
-        _ => Box::new(chunks),
+        _ => Box::new(whole),
     })
+}
+
+fn body(got: GetResult) -> Box<dyn Read + Send> {
+    match got.payload {
+        // Read where it is needed: as a stream it would come in 8 KiB pieces, each by way of another thread.
+        GetResultPayload::File(file, _) => Box::new(file),
+        GetResultPayload::Stream(mut chunks) => {
+            let (sender, receiver) = mpsc::channel(AHEAD);
+            tokio::spawn(async move {
+                while let Some(chunk) = chunks.next().await {
+                    if sender.send(chunk).await.is_err() {
+                        return;
+                    }
+                }
+            });
+            Box::new(Chunks { receiver, current: Bytes::new() })
+        }
+    }
 }
 
 /// The object of a split.
 pub(crate) fn path_of(location: &Location, split: &Split) -> Result<Path, StageError> {
     let wrong = || {
-        StageError::user("the object was bound under another `url:`").object(&split.id).hint("finish the open epochs with the old spec, then change it")
+        StageError::user("the object was bound under another `url:`")
+            .object(&split.id)
+            .hint("finish the open epochs with the old spec, then change it")
     };
     let below = split.id.strip_prefix(&location.root).ok_or_else(wrong)?;
     Path::parse(below.trim_start_matches('/')).map_err(|_| wrong())
 }
 
+/// Why nothing came.
+pub(crate) fn unread(split: &Split, error: object_store::Error) -> StageError {
+    match error {
+        object_store::Error::NotFound { .. } => {
+            StageError::external("the object has vanished since it was bound to the epoch")
+                .object(&split.id)
+                .hint("put it back: the epoch cannot be finished without it")
+        }
+        error => StageError::external("the object cannot be read").object(&split.id).because(error),
+    }
+}
+
 /// A replay must give the same rows, so another content under the same name is a fault and never read silently.
 pub(crate) fn unchanged(split: &Split, now: &object_store::ObjectMeta) -> Result<(), StageError> {
-    if now.size == split.bytes && now.e_tag == split.version {
-        return Ok(());
+    if now.size != split.bytes {
+        return Err(changed(split, &format!("it had {} bytes, now {}", split.bytes, now.size)));
     }
-    Err(StageError::external(format!(
-        "the object has changed since it was bound to the epoch: it had {} bytes, now {}",
-        split.bytes, now.size
-    ))
-    .object(&split.id)
-    .hint("put the old content back, and write new content under a new name"))
+    if now.e_tag != split.version {
+        return Err(changed(split, "it has the same size, but was written again"));
+    }
+    Ok(())
+}
+
+/// The fault of an object that is no longer the one that was bound.
+pub(crate) fn changed(split: &Split, how: &str) -> StageError {
+    StageError::external(format!("the object has changed since it was bound to the epoch: {how}"))
+        .object(&split.id)
+        .hint("bring back the original (of a local file not a copy, but the file itself with its time), and write new content under a new name")
 }

@@ -31,8 +31,9 @@ pub struct Files {
     pub(crate) url: String,
     /// How rows are written.
     pub(crate) format: Format,
-    /// Columns to read, with their types. JSON fields and CSV columns are found by name; what is not listed is left
-    /// out, what is missing is NULL.
+    /// Columns to read, with their types, found by name. What is not listed is left out. A field that a JSON line or a
+    /// Parquet file does not have is NULL; a CSV file must have all columns. A moment without an offset is taken as UTC.
+    /// A value that does not fit its type makes a bad row; none is rounded or cut.
     pub(crate) schema: Columns,
     /// Columns to add: name and what is in it.
     #[serde(default)]
@@ -53,9 +54,10 @@ fn comma() -> char {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Format {
-    /// One JSON object a line. A number or boolean where a string is expected is taken as its text.
+    /// One JSON object a line. A number or boolean where a string is expected is taken as its text. Blank lines are
+    /// left out.
     Json,
-    /// Comma-separated values with a header line. An empty field is NULL.
+    /// Comma-separated values with a header line, fields quoted with `"` where needed. An empty field is NULL.
     Csv,
     /// Parquet.
     Parquet,
@@ -116,8 +118,14 @@ impl StageConfig for Files {
                 );
             }
         }
-        if !self.delimiter.is_ascii() {
-            problems.push(Problem::field("delimiter", "the separator must be an ASCII character").label("here"));
+        if !self.delimiter.is_ascii() || matches!(self.delimiter, '"' | '\n' | '\r') {
+            problems.push(
+                Problem::field(
+                    "delimiter",
+                    "the separator must be an ASCII character other than a quote or a line end",
+                )
+                .label("here"),
+            );
         }
         if problems.is_empty() {
             let mut outputs = Outputs::rows(self.full_schema());

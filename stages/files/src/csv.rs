@@ -1,37 +1,58 @@
-//! CSV with a header: records are split by the `csv` crate, columns are cast all at once, cells that do not fit are
-//! rejects.
+//! CSV with a header: records are split by the `csv` crate, columns are cast all at once, cells that do not fit make
+//! bad rows.
 
-use std::io::Read;
+use std::cell::RefCell;
+use std::io::{self, Read};
+use std::rc::Rc;
 use std::sync::Arc;
 
-use alluvium_engine::arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, StringArray, StringBuilder};
-use alluvium_engine::arrow::compute::kernels::cmp::neq;
-use alluvium_engine::arrow::compute::{CastOptions, cast_with_options, filter_record_batch, is_not_null, or_kleene};
-use alluvium_engine::arrow::datatypes::{DataType, SchemaRef};
-use alluvium_engine::arrow::error::ArrowError;
-use csv::{ByteRecord, ReaderBuilder};
+use alluvium_engine::arrow::array::{ArrayRef, StringBuilder};
+use alluvium_engine::arrow::datatypes::SchemaRef;
+use alluvium_engine::stage::StageError;
+use csv::{ByteRecord, Position, Reader, ReaderBuilder};
+use memchr::memchr_iter;
 
-use crate::rows::{Rows, Stop};
+use crate::cells::fit;
+use crate::rows::{Bad, Out, Stop};
 
+/// Rows that are cast together, and the text that is held for them.
 const BATCH: usize = 8_192;
+const BLOCK: usize = 1 << 20;
+/// A longer record is taken for damage, mostly a quote that is never closed: nothing else bounds memory.
+const LONGEST_RECORD: usize = 64 << 20;
+const BUFFER: usize = 64 << 10;
 
 /// Decodes a whole object.
-pub(crate) fn decode(reader: Box<dyn Read + Send>, schema: &SchemaRef, delimiter: u8, rows: &mut Rows) -> Result<(), Stop> {
-    let mut reader = ReaderBuilder::new().delimiter(delimiter).flexible(true).from_reader(reader);
-    let header = reader.byte_headers().map_err(|e| rows.broken("the header cannot be read", e))?.clone();
-    if header.is_empty() {
+pub(crate) fn decode(
+    reader: Box<dyn Read + Send>,
+    schema: &SchemaRef,
+    delimiter: u8,
+    out: &mut Out,
+) -> Result<(), Stop> {
+    let kept = Rc::new(RefCell::new(Vec::new()));
+    let tape = Tape { reader, kept: kept.clone() };
+    let mut reader = ReaderBuilder::new()
+        .delimiter(delimiter)
+        .flexible(true)
+        .has_headers(false)
+        .buffer_capacity(BUFFER)
+        .from_reader(tape);
+    let mut text = Text { kept, base: 0, line: 1 };
+    let mut record = ByteRecord::new();
+    if !text.next(&mut reader, &mut record, out)? {
         return Ok(());
     }
-    let places = places(&header, schema).map_err(|missing| rows.broken("the header does not have the columns of `schema:`", missing))?;
-    let mut pending = Pending::new(schema.fields().len());
-    let mut record = ByteRecord::new();
+    let (width, places) = (record.len(), places(&record, schema, out)?);
+    text.skip(&reader, &record);
+    let mut pending = Pending::new(places.len());
     loop {
-        let more = reader.read_byte_record(&mut record).map_err(|e| rows.broken("the object cannot be read or unpacked to its end", e))?;
+        let more = text.next(&mut reader, &mut record, out)?;
         if more {
-            pending.push(&record, header.len(), &places, delimiter);
+            pending.push(&record, text.span(&reader, &record), width, &places);
         }
-        if !more || pending.lines.len() >= BATCH || pending.bad.len() >= BATCH {
-            std::mem::replace(&mut pending, Pending::new(places.len())).decode(schema, rows)?;
+        if !more || pending.spans.len() >= BATCH || text.length(&reader) >= BLOCK {
+            std::mem::replace(&mut pending, Pending::new(places.len())).decode(&text, schema, out)?;
+            text.forget(&reader);
         }
         if !more {
             return Ok(());
@@ -39,91 +60,147 @@ pub(crate) fn decode(reader: Box<dyn Read + Send>, schema: &SchemaRef, delimiter
     }
 }
 
-/// Where each column of the schema stands in the record.
-fn places(header: &ByteRecord, schema: &SchemaRef) -> Result<Vec<usize>, String> {
-    let names: Vec<String> = header.iter().map(|n| String::from_utf8_lossy(n).trim_start_matches('\u{feff}').trim().to_owned()).collect();
-    let find = |f: &Arc<alluvium_engine::arrow::datatypes::Field>| {
-        names.iter().position(|n| n == f.name()).ok_or_else(|| format!("there is no column `{}`; there are: {}", f.name(), names.join(", ")))
+/// Where each column of the schema stands in a record.
+fn places(header: &ByteRecord, schema: &SchemaRef, out: &Out) -> Result<Vec<usize>, StageError> {
+    let names: Vec<String> = header.iter().map(|n| String::from_utf8_lossy(n).trim().to_owned()).collect();
+    let complain = |what: String| {
+        let there = format!("the header has: {}", names.join(", "));
+        out.broken(what).because(there).hint("correct the object, or `schema:` and `delimiter:`")
     };
-    schema.fields().iter().map(find).collect()
+    let find = |name: &String| {
+        let mut found = names.iter().enumerate().filter(|(_, n)| *n == name);
+        match (found.next(), found.next()) {
+            (Some((place, _)), None) => Ok(place),
+            (None, _) => Err(complain(format!("the object has no column `{name}`"))),
+            (Some(_), Some(_)) => Err(complain(format!("the object has several columns `{name}`"))),
+        }
+    };
+    schema.fields().iter().map(|f| find(f.name())).collect()
+}
+
+/// Keeps what the splitter has read, so that a bad record can be shown as it was.
+struct Tape {
+    reader: Box<dyn Read + Send>,
+    kept: Rc<RefCell<Vec<u8>>>,
+}
+
+impl Read for Tape {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let mut kept = self.kept.borrow_mut();
+        if kept.len() > LONGEST_RECORD {
+            return Err(io::Error::other(format!(
+                "the record is longer than {} MiB; is a quote never closed?",
+                LONGEST_RECORD >> 20
+            )));
+        }
+        let n = self.reader.read(out)?;
+        kept.extend_from_slice(&out[..n]);
+        Ok(n)
+    }
+}
+
+/// A record's text in the kept bytes, and its line.
+struct Span {
+    start: usize,
+    end: usize,
+    line: u64,
+}
+
+/// The kept bytes: where they begin, and which line comes next.
+struct Text {
+    kept: Rc<RefCell<Vec<u8>>>,
+    base: u64,
+    line: u64,
+}
+
+impl Text {
+    fn next(&self, reader: &mut Reader<Tape>, record: &mut ByteRecord, out: &Out) -> Result<bool, StageError> {
+        reader.read_byte_record(record).map_err(|e| out.unreadable(e).row(self.line))
+    }
+
+    /// The record that was just read. Lines are counted here, because the splitter counts a line end of two characters
+    /// late.
+    fn span(&mut self, reader: &Reader<Tape>, record: &ByteRecord) -> Span {
+        let kept = self.kept.borrow();
+        let (start, end) =
+            (self.place(record.position().map_or(0, Position::byte)), self.place(reader.position().byte()));
+        let all = kept.get(start..end).unwrap_or_default();
+        let before = all.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        let count = |text: &[u8]| memchr_iter(b'\n', text).count() as u64;
+        let line = self.line + count(&all[..before]);
+        self.line += count(all);
+        Span { start: start + before, end, line }
+    }
+
+    fn skip(&mut self, reader: &Reader<Tape>, record: &ByteRecord) {
+        self.span(reader, record);
+    }
+
+    fn place(&self, byte: u64) -> usize {
+        usize::try_from(byte - self.base).unwrap_or(usize::MAX)
+    }
+
+    /// Bytes of the records since the last `forget`.
+    fn length(&self, reader: &Reader<Tape>) -> usize {
+        self.place(reader.position().byte())
+    }
+
+    fn forget(&mut self, reader: &Reader<Tape>) {
+        let done = self.length(reader);
+        let mut kept = self.kept.borrow_mut();
+        let done = done.min(kept.len());
+        kept.drain(..done);
+        self.base += done as u64;
+    }
+
+    fn raw(&self, span: &Span) -> String {
+        let kept = self.kept.borrow();
+        let text = String::from_utf8_lossy(kept.get(span.start..span.end).unwrap_or_default());
+        text.trim_end_matches(['\r', '\n']).to_owned()
+    }
 }
 
 /// Records as text, column by column.
 struct Pending {
     columns: Vec<StringBuilder>,
-    lines: Vec<u64>,
-    raw: Vec<String>,
-    bad: Vec<(u64, String, String)>,
+    spans: Vec<Span>,
+    bad: Vec<(Span, String)>,
 }
 
 impl Pending {
     fn new(columns: usize) -> Self {
-        Self { columns: (0..columns).map(|_| StringBuilder::new()).collect(), lines: Vec::new(), raw: Vec::new(), bad: Vec::new() }
+        Self { columns: (0..columns).map(|_| StringBuilder::new()).collect(), spans: Vec::new(), bad: Vec::new() }
     }
 
-    fn push(&mut self, record: &ByteRecord, width: usize, places: &[usize], delimiter: u8) {
-        let line = record.position().map_or(0, csv::Position::line);
-        let raw = || {
-            let cells: Vec<_> = record.iter().map(String::from_utf8_lossy).collect();
-            cells.join(&char::from(delimiter).to_string())
-        };
+    fn push(&mut self, record: &ByteRecord, span: Span, width: usize, places: &[usize]) {
         if record.len() != width {
-            return self.bad.push((line, raw(), format!("{} fields where the header has {width}", record.len())));
+            let blank = record.len() == 1 && record.as_slice().iter().all(u8::is_ascii_whitespace);
+            if !blank {
+                self.bad.push((span, format!("{} field(s) where the header has {width}", record.len())));
+            }
+            return;
         }
-        let cells: Result<Vec<&str>, _> = places.iter().map(|&p| std::str::from_utf8(record.get(p).unwrap_or_default())).collect();
-        let Ok(cells) = cells else { return self.bad.push((line, raw(), "the line is not UTF-8".into())) };
-        for (builder, cell) in self.columns.iter_mut().zip(cells) {
-            builder.append_option(Some(cell).filter(|c| !c.is_empty()));
+        let cells = std::str::from_utf8(record.as_slice()).ok();
+        let cell = |place: &usize| cells?.get(record.range(*place)?);
+        if !places.iter().all(|p| cell(p).is_some()) {
+            self.bad.push((span, "the record is not UTF-8".into()));
+            return;
         }
-        self.lines.push(line);
-        self.raw.push(raw());
-    }
-
-    fn decode(mut self, schema: &SchemaRef, rows: &mut Rows) -> Result<(), Stop> {
-        let text: Vec<StringArray> = self.columns.iter_mut().map(StringBuilder::finish).collect();
-        let decoded = cast(&text, schema).map_err(|e| rows.broken("columns cannot be decoded", e))?;
-        for row in 0..self.lines.len() {
-            let Some(column) = decoded.wrong.iter().position(|w| w.value(row)) else { continue };
-            let (field, cell) = (schema.field(column), text[column].value(row));
-            let type_name = type_name(field.data_type());
-            self.bad.push((self.lines[row], std::mem::take(&mut self.raw[row]), format!("column `{}`: `{cell}` is not a {type_name}", field.name())));
+        for (builder, place) in self.columns.iter_mut().zip(places) {
+            builder.append_option(cell(place).filter(|c| !c.is_empty()));
         }
-        self.bad.sort_by_key(|(line, ..)| *line);
-        rows.bad(self.bad)?;
-        rows.rows(&decoded.good)
+        self.spans.push(span);
     }
-}
 
-fn type_name(data_type: &DataType) -> &'static str {
-    match data_type {
-        DataType::Boolean => "boolean",
-        DataType::Date32 => "date",
-        DataType::Timestamp(..) => "timestamp with offset",
-        DataType::Float32 | DataType::Float64 => "number",
-        _ => "whole number of this size",
+    fn decode(mut self, text: &Text, schema: &SchemaRef, out: &mut Out) -> Result<(), Stop> {
+        let columns: Vec<ArrayRef> = self.columns.iter_mut().map(|c| Arc::new(c.finish()) as ArrayRef).collect();
+        let fitted = fit(&columns, schema).map_err(|e| out.broken("columns cannot be cast").because(e))?;
+        let mut bad: Vec<Bad> =
+            self.bad.into_iter().map(|(span, reason)| Bad { line: span.line, raw: text.raw(&span), reason }).collect();
+        bad.extend(fitted.wrong.into_iter().filter_map(|(row, reason)| {
+            self.spans.get(row).map(|span| Bad { line: span.line, raw: text.raw(span), reason })
+        }));
+        bad.sort_by_key(|b| b.line);
+        out.give(bad, &fitted.good)
     }
-}
-
-struct Decoded {
-    good: RecordBatch,
-    /// By column: the cell has text that does not fit.
-    wrong: Vec<BooleanArray>,
-}
-
-fn cast(text: &[StringArray], schema: &SchemaRef) -> Result<Decoded, ArrowError> {
-    let options = CastOptions { safe: true, ..CastOptions::default() };
-    let mut columns: Vec<ArrayRef> = Vec::with_capacity(text.len());
-    let mut wrong = Vec::with_capacity(text.len());
-    for (column, field) in text.iter().zip(schema.fields()) {
-        let cast = cast_with_options(column, field.data_type(), &options)?;
-        // Text before, nothing after.
-        wrong.push(neq(&is_not_null(column)?, &is_not_null(&cast)?)?);
-        columns.push(cast);
-    }
-    let rows = text.first().map_or(0, Array::len);
-    let none = BooleanArray::from(vec![false; rows]);
-    let any = wrong.iter().try_fold(none, |any, column| or_kleene(&any, column))?;
-    let batch = RecordBatch::try_new(schema.clone(), columns)?;
-    let good = filter_record_batch(&batch, &alluvium_engine::arrow::compute::not(&any)?)?;
-    Ok(Decoded { good, wrong })
 }

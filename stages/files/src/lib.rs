@@ -1,18 +1,20 @@
 //! `kind: files`: objects of an object store as rows.
 //!
 //! ```text
-//! list ─> split = object ─> get ─> unpack ─> cut into blocks of whole lines ─> decode ─> rows
-//!                                                              └─> line by line where a block has a bad one ─> rejects
+//! list ─> split = object ─> get ─> unpack ─> cut into blocks of whole lines ─> decode ─> cast ─> rows
+//!                                                                                 └────────┴─> bad rows ─> rejects
 //! ```
 //! Text formats are decoded on a blocking thread that a bounded queue feeds with bytes; Parquet is read by row group.
 
 mod bytes;
+mod cells;
 mod config;
 mod csv;
 mod json;
 mod list;
 mod parquet;
 mod read;
+mod reason;
 mod rows;
 
 pub use config::Files;

@@ -3,77 +3,169 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use ::bytes::Bytes;
 use alluvium_engine::arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use alluvium_engine::arrow::compute::{CastOptions, cast_with_options};
 use alluvium_engine::arrow::datatypes::SchemaRef;
 use alluvium_engine::arrow::error::ArrowError;
-use alluvium_engine::stage::{Split, StageError};
+use alluvium_engine::arrow::json::WriterBuilder;
+use alluvium_engine::arrow::json::writer::LineDelimited;
+use alluvium_engine::stage::{Read, Split, StageError};
 use alluvium_engine::storage::Location;
-use ::bytes::Bytes;
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt, TryFutureExt};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt};
+use object_store::{GetOptions, OBJECT_STORE_COALESCE_DEFAULT, ObjectStore, ObjectStoreExt, coalesce_ranges};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ArrowReaderOptions;
 use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
-use crate::bytes::{path_of, unchanged};
+use crate::bytes::{changed, path_of, unchanged, unread};
+use crate::cells::fit;
+use crate::rows::{Bad, Rows};
 
 const BATCH: usize = 8_192;
 
-/// Batches with the columns of the schema.
-pub(crate) async fn open(location: &Location, split: &Split, schema: SchemaRef) -> Result<BoxStream<'static, Result<RecordBatch, StageError>>, StageError> {
+/// Pieces with the columns of the schema.
+pub(crate) async fn open(
+    location: &Location,
+    split: &Split,
+    schema: SchemaRef,
+    mut rows: Rows,
+) -> Result<BoxStream<'static, Result<Read, StageError>>, StageError> {
     let path = path_of(location, split)?;
     let object = split.id.clone();
-    let fail = {
-        let object = object.clone();
-        move |error: Box<dyn std::error::Error + Send + Sync>| StageError::external("the Parquet file cannot be read").object(&object).because(error)
-    };
-    let meta = location.store.head(&path).await.map_err(|e| fail(e.into()))?;
+    let meta = location.store.head(&path).await.map_err(|e| unread(split, e))?;
     unchanged(split, &meta)?;
-    let reader = Ranges { store: location.store.clone(), path, size: meta.size };
-    let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|e| fail(e.into()))?;
-    let wanted: Vec<usize> = (0..builder.schema().fields().len()).filter(|&i| schema.index_of(builder.schema().field(i).name()).is_ok()).collect();
+    let reader = Ranges { store: location.store.clone(), path, split: split.clone() };
+    let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|e| fault(&object, e))?;
+    let names: Vec<&str> = builder.schema().fields().iter().map(|f| f.name().as_str()).collect();
+    let wanted: Vec<usize> = (0..names.len()).filter(|&i| schema.index_of(names[i]).is_ok()).collect();
+    if wanted.is_empty() {
+        // Missing columns are NULL, but a file of nothing but NULLs is a wrong file.
+        return Err(StageError::user("the file has none of the columns of `schema:`")
+            .object(&object)
+            .because(format!("the file has: {}", names.join(", "))));
+    }
     let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
-    let stream = builder.with_projection(mask).with_batch_size(BATCH).build().map_err(|e| fail(e.into()))?;
-    Ok(stream
-        .map_err(move |e| fail(e.into()))
-        .map(move |batch| batch.and_then(|b| fit(&b, &schema).map_err(|e| StageError::user("the file's columns do not fit `schema:`").object(&object).because(e))))
-        .boxed())
+    let stream = builder.with_projection(mask).with_batch_size(BATCH).build().map_err(|e| fault(&object, e))?;
+    let mut first = 1;
+    let pieces = move |batch: Result<RecordBatch, ParquetError>| {
+        let made = batch.map_err(|e| fault(&object, e)).and_then(|batch| {
+            let made = pieces(&batch, first, &schema, &object, &mut rows);
+            first += batch.num_rows() as u64;
+            made
+        });
+        stream::iter(match made {
+            Ok(pieces) => pieces.into_iter().flatten().map(Ok).collect::<Vec<_>>(),
+            Err(error) => vec![Err(error)],
+        })
+    };
+    Ok(stream.map(pieces).flatten().boxed())
 }
 
-/// Fetches the parts of a file that the decoder asks for.
+fn fault(object: &str, error: ParquetError) -> StageError {
+    match error {
+        // What `Ranges` says needs no wrapping.
+        ParquetError::External(cause) => match cause.downcast::<StageError>() {
+            Ok(error) => *error,
+            Err(cause) => StageError::external("the Parquet file cannot be read").object(object).because(cause),
+        },
+        other => StageError::external("the Parquet file cannot be read").object(object).because(other),
+    }
+}
+
+/// Fetches the parts of a file that the decoder asks for; all of one version of it.
 struct Ranges {
     store: Arc<dyn ObjectStore>,
     path: Path,
-    size: u64,
+    split: Split,
+}
+
+async fn range(
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    split: Split,
+    range: Range<u64>,
+) -> Result<Bytes, ParquetError> {
+    let options = GetOptions::new().with_range(Some(range)).with_if_match(split.version.clone());
+    let got = store.get_opts(&path, options).and_then(|got| got.bytes()).await;
+    got.map_err(|error| {
+        let error = match error {
+            object_store::Error::Precondition { .. } => changed(&split, "while it was read"),
+            error => unread(&split, error),
+        };
+        ParquetError::External(error.into())
+    })
 }
 
 impl AsyncFileReader for Ranges {
-    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
-        self.store.get_range(&self.path, range).map_err(|e| ParquetError::External(e.into())).boxed()
+    fn get_bytes(&mut self, wanted: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
+        range(self.store.clone(), self.path.clone(), self.split.clone(), wanted).boxed()
     }
 
-    fn get_metadata<'a>(&'a mut self, options: Option<&'a ArrowReaderOptions>) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
-        let size = self.size;
-        async move { ParquetMetaDataReader::new().with_arrow_reader_options(options).load_and_finish(self, size).await.map(Arc::new) }.boxed()
+    fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
+        let (store, path, split) = (self.store.clone(), self.path.clone(), self.split.clone());
+        // Neighbours are fetched in one request, others at the same time.
+        async move {
+            coalesce_ranges(
+                &ranges,
+                |wanted| range(store.clone(), path.clone(), split.clone(), wanted),
+                OBJECT_STORE_COALESCE_DEFAULT,
+            )
+            .await
+        }
+        .boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, Result<Arc<ParquetMetaData>, ParquetError>> {
+        let size = self.split.bytes;
+        async move {
+            ParquetMetaDataReader::new()
+                .with_arrow_reader_options(options)
+                .load_and_finish(self, size)
+                .await
+                .map(Arc::new)
+        }
+        .boxed()
     }
 }
 
 /// Columns in the order and with the types of the schema; missing ones are NULL.
-fn fit(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, ArrowError> {
-    let options = CastOptions { safe: false, ..CastOptions::default() };
-    let column = |f: &Arc<alluvium_engine::arrow::datatypes::Field>| -> Result<ArrayRef, ArrowError> {
-        match batch.column_by_name(f.name()) {
-            None => Ok(new_null_array(f.data_type(), batch.num_rows())),
-            Some(column) => cast_with_options(column, f.data_type(), &options)
-                .map_err(|e| ArrowError::CastError(format!("column `{}` is {} in the file: {e}", f.name(), column.data_type()))),
-        }
+fn pieces(
+    batch: &RecordBatch,
+    first: u64,
+    schema: &SchemaRef,
+    object: &str,
+    rows: &mut Rows,
+) -> Result<[Option<Read>; 2], StageError> {
+    let column = |f: &Arc<alluvium_engine::arrow::datatypes::Field>| -> ArrayRef {
+        batch.column_by_name(f.name()).cloned().unwrap_or_else(|| new_null_array(f.data_type(), batch.num_rows()))
     };
-    let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>, _>>()?;
-    RecordBatch::try_new(schema.clone(), columns)
+    let columns: Vec<ArrayRef> = schema.fields().iter().map(column).collect();
+    let fitted = fit(&columns, schema).map_err(|e| {
+        let types: Vec<String> =
+            batch.schema().fields().iter().map(|f| format!("{} {}", f.name(), f.data_type())).collect();
+        StageError::user("the file's columns do not fit `schema:`")
+            .object(object)
+            .because(format!("{e}; the file has: {}", types.join(", ")))
+    })?;
+    let bad = |(row, reason)| {
+        let raw = as_json(&batch.slice(row, 1)).unwrap_or_else(|e| format!("(cannot be shown: {e})"));
+        Bad { line: first + row as u64, raw, reason }
+    };
+    let bad = fitted.wrong.into_iter().map(bad).collect();
+    Ok([rows.bad(bad)?, rows.good(&fitted.good)?])
+}
+
+fn as_json(row: &RecordBatch) -> Result<String, ArrowError> {
+    let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
+    writer.write(row)?;
+    writer.finish()?;
+    Ok(String::from_utf8_lossy(&writer.into_inner()).trim_end().to_owned())
 }

@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
 use crate::config::{Files, Format};
-use crate::rows::Rows;
+use crate::rows::{Out, Rows};
 use crate::{bytes, csv, json, list, parquet};
 
 /// Batches that are decoded ahead of the dataflow, for each object that is being read.
@@ -36,53 +36,41 @@ impl Source for FilesSource {
 
     fn read(&self, split: Split, context: ReadContext) -> BoxStream<'static, Result<Read, StageError>> {
         let (config, location) = (self.config.clone(), self.location.clone());
-        let (sender, receiver) = mpsc::channel(AHEAD);
-        let rows = Rows::new(&config, split.id.clone(), context, sender.clone());
+        let rows = Rows::new(&config, split.id.clone(), context);
         let opened = async move {
             match config.format {
-                Format::Parquet => by_row_group(config, location, split, rows).await,
-                Format::Json | Format::Csv => by_text(config, location, split, rows, sender, receiver).await,
+                Format::Parquet => parquet::open(&location, &split, config.read_schema(), rows).await,
+                Format::Json | Format::Csv => text(config, location, split, rows).await,
             }
         };
         stream::once(opened).try_flatten().boxed()
     }
 }
 
-type Pieces = BoxStream<'static, Result<Read, StageError>>;
-
-async fn by_text(
+async fn text(
     config: Files,
     location: Location,
     split: Split,
-    mut rows: Rows,
-    sender: mpsc::Sender<Result<Read, StageError>>,
-    receiver: mpsc::Receiver<Result<Read, StageError>>,
-) -> Result<Pieces, StageError> {
-    // The decoder's sender must be the last one, or the stream would never end.
-    drop(sender);
+    rows: Rows,
+) -> Result<BoxStream<'static, Result<Read, StageError>>, StageError> {
     let reader = bytes::fetch(&location, &split).await?;
     let object = split.id;
+    let (sender, receiver) = mpsc::channel(AHEAD);
     let decoding = tokio::task::spawn_blocking(move || {
+        let mut out = Out { rows, sender };
         let schema = config.read_schema();
         let outcome = match config.format {
-            Format::Csv => csv::decode(reader, &schema, u8::try_from(config.delimiter).unwrap_or(b','), &mut rows),
-            _ => json::decode(reader, &schema, &mut rows),
+            Format::Csv => csv::decode(reader, &schema, u8::try_from(config.delimiter).unwrap_or(b','), &mut out),
+            _ => json::decode(reader, &schema, &mut out),
         };
-        rows.end(outcome);
+        out.end(outcome);
     });
-    let pieces = stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|piece| (piece, receiver)) });
+    let pieces =
+        stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|piece| (piece, receiver)) });
     // A decoder that dies must not look like the end of the object.
     let died = stream::once(decoding).filter_map(move |ended| {
         let error = ended.err().map(|e| StageError::internal("the decoder panicked").object(&object).because(e));
         async move { error.map(Err) }
     });
     Ok(pieces.chain(died).boxed())
-}
-
-async fn by_row_group(config: Files, location: Location, split: Split, rows: Rows) -> Result<Pieces, StageError> {
-    let batches = parquet::open(&location, &split, config.read_schema()).await?;
-    let complete = move |batch| {
-        rows.complete(&batch).map(Read::Rows).map_err(|e| StageError::internal("columns cannot be added").object(&split.id).because(e))
-    };
-    Ok(batches.map(move |batch| batch.and_then(&complete)).boxed())
 }

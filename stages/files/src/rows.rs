@@ -1,47 +1,37 @@
-//! What decoders have in common: rows out, rejects out, added columns.
+//! What decoders have in common: good rows get the added columns, bad rows go where `on_bad_row` says.
 
 use std::sync::Arc;
 
 use alluvium_engine::arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
 use alluvium_engine::arrow::datatypes::SchemaRef;
-use alluvium_engine::arrow::error::ArrowError;
 use alluvium_engine::stage::{Read, ReadContext, Reject, StageError};
 use tokio::sync::mpsc;
 
 use crate::config::{Added, Files, OnBadRow};
 
-/// Takes what is decoded of one object.
+/// A row that cannot be read.
+pub(crate) struct Bad {
+    /// Its line or row, counted from 1.
+    pub(crate) line: u64,
+    /// As it stands in the object.
+    pub(crate) raw: String,
+    /// Why.
+    pub(crate) reason: String,
+}
+
+/// Makes pieces of what is decoded of one object.
 pub(crate) struct Rows {
-    sender: mpsc::Sender<Result<Read, StageError>>,
     object: String,
     context: ReadContext,
     schema: SchemaRef,
     added: Vec<Added>,
     on_bad_row: OnBadRow,
-    dropped: u64,
-}
-
-/// Nobody listens any more.
-pub(crate) struct Gone;
-
-/// Why decoding ends early.
-pub(crate) enum Stop {
-    /// The reader is gone.
-    Gone,
-    /// The object cannot be read on.
-    Failed(StageError),
-}
-
-impl From<Gone> for Stop {
-    fn from(_: Gone) -> Self {
-        Self::Gone
-    }
+    dropped: usize,
 }
 
 impl Rows {
-    pub(crate) fn new(config: &Files, object: String, context: ReadContext, sender: mpsc::Sender<Result<Read, StageError>>) -> Self {
+    pub(crate) fn new(config: &Files, object: String, context: ReadContext) -> Self {
         Self {
-            sender,
             object,
             context,
             schema: config.full_schema(),
@@ -51,17 +41,12 @@ impl Rows {
         }
     }
 
-    /// Gives rows with the columns that are read; adds the others.
-    pub(crate) fn rows(&self, batch: &RecordBatch) -> Result<(), Stop> {
-        if batch.num_rows() == 0 {
-            return Ok(());
-        }
-        let full = self.complete(batch).map_err(|e| Stop::Failed(StageError::internal("columns cannot be added").object(&self.object).because(e)))?;
-        self.send(Ok(Read::Rows(full)))
-    }
-
-    pub(crate) fn complete(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    /// Rows with the columns that are read; the others are added.
+    pub(crate) fn good(&self, batch: &RecordBatch) -> Result<Option<Read>, StageError> {
         let n = batch.num_rows();
+        if n == 0 {
+            return Ok(None);
+        }
         let mut columns = batch.columns().to_vec();
         columns.extend(self.added.iter().map(|what| -> ArrayRef {
             match what {
@@ -72,47 +57,91 @@ impl Rows {
                 }
             }
         }));
-        RecordBatch::try_new(self.schema.clone(), columns)
+        let full = RecordBatch::try_new(self.schema.clone(), columns);
+        full.map(|rows| Some(Read::Rows(rows)))
+            .map_err(|e| StageError::internal("columns cannot be added").object(&self.object).because(e))
     }
 
-    /// Deals with rows that cannot be read: line, text, reason.
-    pub(crate) fn bad(&mut self, rows: Vec<(u64, String, String)>) -> Result<(), Stop> {
+    /// Deals with rows that cannot be read.
+    pub(crate) fn bad(&mut self, rows: Vec<Bad>) -> Result<Option<Read>, StageError> {
+        let Some(first) = rows.first() else { return Ok(None) };
         match self.on_bad_row {
-            _ if rows.is_empty() => Ok(()),
             OnBadRow::Drop => {
-                self.dropped += rows.len() as u64;
-                Ok(())
+                self.dropped += rows.len();
+                Ok(None)
             }
             OnBadRow::Quarantine => {
-                let reject = |(line, raw, reason)| Reject { object: Some(self.object.clone()), line: i64::try_from(line).ok(), raw, reason };
-                self.send(Ok(Read::Rejects(rows.into_iter().map(reject).collect())))
+                let reject = |bad: Bad| Reject {
+                    object: Some(self.object.clone()),
+                    line: i64::try_from(bad.line).ok(),
+                    raw: bad.raw,
+                    reason: bad.reason,
+                };
+                Ok(Some(Read::Rejects(rows.into_iter().map(reject).collect())))
             }
-            OnBadRow::Fail => match rows.into_iter().next() {
-                None => Ok(()),
-                Some((line, raw, reason)) => Err(Stop::Failed(
-                    StageError::user(format!("a row cannot be read: {reason}\n  text: {}", shorten(&raw)))
-                        .object(&self.object)
-                        .row(line)
-                        .hint("correct the object, or set `on_bad_row:` to `quarantine` or `drop`"),
-                )),
-            },
+            OnBadRow::Fail => Err(StageError::user(format!(
+                "a row cannot be read: {}\n  text: {}",
+                first.reason,
+                shorten(&first.raw, 200)
+            ))
+            .object(&self.object)
+            .row(first.line)
+            .hint("correct the object, or set `on_bad_row:` to `quarantine` or `drop`")),
         }
+    }
+}
+
+impl Drop for Rows {
+    fn drop(&mut self) {
+        if self.dropped > 0 {
+            tracing::warn!(object = %self.object, rows = self.dropped, "bad rows were dropped");
+        }
+    }
+}
+
+/// Why decoding ends early.
+pub(crate) enum Stop {
+    /// Nobody listens any more.
+    Gone,
+    /// The object cannot be read on.
+    Failed(StageError),
+}
+
+impl From<StageError> for Stop {
+    fn from(error: StageError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// From a decoder, on a thread that may block, to the reader.
+pub(crate) struct Out {
+    pub(crate) rows: Rows,
+    pub(crate) sender: mpsc::Sender<Result<Read, StageError>>,
+}
+
+impl Out {
+    /// Gives what became of a piece of the object: its bad rows, then its good ones.
+    pub(crate) fn give(&mut self, bad: Vec<Bad>, good: &RecordBatch) -> Result<(), Stop> {
+        for piece in [self.rows.bad(bad)?, self.rows.good(good)?].into_iter().flatten() {
+            self.sender.blocking_send(Ok(piece)).map_err(|_| Stop::Gone)?;
+        }
+        Ok(())
     }
 
     /// An error of the object as a whole.
-    pub(crate) fn broken(&self, what: &str, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Stop {
-        Stop::Failed(StageError::external(what).object(&self.object).because(error))
+    pub(crate) fn broken(&self, what: impl Into<String>) -> StageError {
+        StageError::external(what).object(&self.rows.object)
     }
 
-    fn send(&self, piece: Result<Read, StageError>) -> Result<(), Stop> {
-        self.sender.blocking_send(piece).map_err(|_| Stop::Gone)
+    /// The bytes end too early, or cannot be unpacked.
+    pub(crate) fn unreadable(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StageError {
+        self.broken("the object cannot be read or unpacked to its end")
+            .because(error)
+            .hint("write the object again as a whole; nothing of its epoch was committed")
     }
 
     /// Says how it ended.
     pub(crate) fn end(self, outcome: Result<(), Stop>) {
-        if self.dropped > 0 {
-            tracing::warn!(object = %self.object, rows = self.dropped, "bad rows were dropped");
-        }
         if let Err(Stop::Failed(error)) = outcome {
             // Nobody to tell when the reader is gone.
             let _ = self.sender.blocking_send(Err(error));
@@ -120,10 +149,9 @@ impl Rows {
     }
 }
 
-/// Enough of a row to recognise it.
-fn shorten(text: &str) -> String {
-    const MOST: usize = 200;
-    match text.char_indices().nth(MOST) {
+/// Enough of a text to recognise it.
+pub(crate) fn shorten(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_owned(),
     }

@@ -56,9 +56,16 @@ impl StageConfig for Sql {
         let Some(input) = inputs.first() else { return Err(vec![Problem::new("the stage has no input")]) };
         if let Some(keys) = &input.keys {
             return Err(vec![
-                Problem::field("query", format!("`{}` gives upserts by {}, and a query cannot tell the old row from the new one yet", input.from, keys.join(", ")))
-                    .label("runs on upserts")
-                    .help("put this stage before the one that aggregates"),
+                Problem::field(
+                    "query",
+                    format!(
+                        "`{}` gives upserts by {}, and a query cannot tell the old row from the new one yet",
+                        input.from,
+                        keys.join(", ")
+                    ),
+                )
+                .label("runs on upserts")
+                .help("put this stage before the one that aggregates"),
             ]);
         }
         let query = Query::plan(&self.query, &input.schema).map_err(|refused| vec![refused.problem("query")])?;
@@ -68,7 +75,11 @@ impl StageConfig for Sql {
             .fields()
             .iter()
             .filter(|f| !seen.insert(f.name().clone()))
-            .map(|f| Problem::field("query", format!("two columns are named `{}`", f.name())).label("in this query").help("rename one with AS"))
+            .map(|f| {
+                Problem::field("query", format!("two columns are named `{}`", f.name()))
+                    .label("in this query")
+                    .help("rename one with AS")
+            })
             .collect();
         if !twice.is_empty() {
             return Err(twice);
@@ -79,7 +90,11 @@ impl StageConfig for Sql {
     }
 
     fn build(&self, context: &StageContext) -> Result<Stage, StageError> {
-        let schema = context.inputs.first().map(|i| i.schema.clone()).ok_or_else(|| StageError::internal("the stage has no input"))?;
+        let schema = context
+            .inputs
+            .first()
+            .map(|i| i.schema.clone())
+            .ok_or_else(|| StageError::internal("the stage has no input"))?;
         let query = Query::plan(&self.query, &schema).map_err(|r| StageError::internal(r.message))?;
         Ok(Stage::transform(SqlTransform::new(query, self.on_bad_row, context.stage.clone())))
     }

@@ -7,9 +7,11 @@
 mod config;
 mod functions;
 mod query;
+mod refused;
 mod slot;
 mod transform;
 
 pub use config::Sql;
 pub use datafusion::error::DataFusionError as QueryError;
-pub use query::{Query, Refused};
+pub use query::Query;
+pub use refused::Refused;

@@ -7,18 +7,18 @@ use alluvium_engine::arrow::array::RecordBatch;
 use alluvium_engine::arrow::compute::{CastOptions, cast_with_options};
 use alluvium_engine::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use alluvium_engine::arrow::error::ArrowError;
-use alluvium_engine::spec::{Problem, timestamp};
-use datafusion::common::SchemaError;
+use alluvium_engine::spec::timestamp;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
 use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::execution_plan::reset_plan_states;
-use datafusion::prelude::{SessionConfig, SessionContext};
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use futures::StreamExt;
 
 use crate::functions;
+use crate::refused::{Refused, refuse};
 use crate::slot::Slot;
 
 /// The only table.
@@ -39,35 +39,6 @@ pub struct Query {
     runs: u32,
 }
 
-/// Why a query cannot be a stage.
-#[derive(Debug, Default)]
-pub struct Refused {
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub help: Option<String>,
-    /// The word of the query that it is about.
-    pub word: Option<String>,
-    /// A name that is not known, and those that are.
-    pub unknown: Option<(String, Vec<String>)>,
-}
-
-impl Refused {
-    /// As a problem of a field of the configuration.
-    pub fn problem(self, path: &str) -> Problem {
-        let problem = Problem::field(path, self.message).label("here");
-        let problem = match self.word {
-            Some(word) => problem.within(word),
-            None => problem,
-        };
-        match (self.help, self.unknown) {
-            (_, Some((word, known))) => problem.suggest(&word, known.iter().map(String::as_str), "columns"),
-            (Some(help), None) => problem.help(help),
-            (None, None) => problem,
-        }
-    }
-}
-
 impl Query {
     /// Plans a query over rows of this schema. No I/O.
     ///
@@ -80,10 +51,12 @@ impl Query {
         let slot = Slot::new(input.clone());
         context.register_table(INPUT, Arc::new(slot.clone())).map_err(|e| refuse(e, input))?;
         // Nothing here waits: tables and functions are in memory.
-        let frame = futures::executor::block_on(context.sql(sql)).map_err(|e| refuse(e, input))?;
+        let select = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let frame = futures::executor::block_on(context.sql_with_options(sql, select)).map_err(|e| refuse(e, input))?;
         row_wise(frame.logical_plan())?;
         let plan = futures::executor::block_on(frame.create_physical_plan()).map_err(|e| refuse(e, input))?;
-        let fields: Vec<Field> = plan.schema().fields().iter().map(|f| Field::new(f.name(), normal(f.data_type()), true)).collect();
+        let fields: Vec<Field> =
+            plan.schema().fields().iter().map(|f| Field::new(f.name(), normal(f.data_type()), true)).collect();
         Ok(Self { slot, plan, task: context.task_ctx(), schema: Arc::new(Schema::new(fields)), runs: 0 })
     }
 
@@ -118,7 +91,11 @@ impl Query {
     fn normalise(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let options = CastOptions { safe: false, ..CastOptions::default() };
         let columns = batch.columns().iter().zip(self.schema.fields()).map(|(column, field)| {
-            if column.data_type() == field.data_type() { Ok(column.clone()) } else { cast_with_options(column, field.data_type(), &options) }
+            if column.data_type() == field.data_type() {
+                Ok(column.clone())
+            } else {
+                cast_with_options(column, field.data_type(), &options)
+            }
         });
         RecordBatch::try_new(self.schema.clone(), columns.collect::<Result<_, _>>()?)
     }
@@ -137,11 +114,21 @@ fn normal(data_type: &DataType) -> DataType {
         DataType::UInt32 | DataType::UInt64 => DataType::Int64,
         DataType::Float16 => DataType::Float32,
         DataType::Null => DataType::Utf8,
-        DataType::List(field) | DataType::LargeList(field) => {
-            DataType::List(Arc::new(Field::new(field.name(), normal(field.data_type()), true)))
+        DataType::Decimal32(digits, scale) | DataType::Decimal64(digits, scale) => {
+            DataType::Decimal128(*digits, *scale)
         }
+        DataType::Dictionary(_, values) => normal(values),
+        DataType::RunEndEncoded(_, values) => normal(values.data_type()),
+        DataType::List(field) | DataType::LargeList(field) | DataType::FixedSizeList(field, _) => {
+            DataType::List(normal_field(field))
+        }
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(normal_field).collect()),
         other => other.clone(),
     }
+}
+
+fn normal_field(field: &Arc<Field>) -> Arc<Field> {
+    Arc::new(Field::new(field.name(), normal(field.data_type()), true))
 }
 
 /// Each output row must depend on one input row only.
@@ -154,7 +141,12 @@ fn row_wise(plan: &LogicalPlan) -> Result<(), Refused> {
                 scans += 1;
                 scan.fetch.map(|_| whole_input("LIMIT", "a stage sees the rows batch by batch"))
             }
-            LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Unnest(_) => None,
+            LogicalPlan::Projection(_)
+            | LogicalPlan::Filter(_)
+            | LogicalPlan::SubqueryAlias(_)
+            | LogicalPlan::Unnest(_) => None,
+            // Rows from nowhere: there is no `input` then.
+            LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => None,
             other => Some(refuse_node(other)),
         };
         refused = refused.take().or(bad);
@@ -172,7 +164,11 @@ fn row_wise(plan: &LogicalPlan) -> Result<(), Refused> {
     match refused {
         Some(refused) => Err(refused),
         None if scans != 1 => Err(Refused {
-            message: format!("the query reads `input` {scans} times"),
+            message: if scans == 0 {
+                "the query does not read `input`".into()
+            } else {
+                format!("the query reads `input` {scans} times")
+            },
             help: Some("a `sql` stage reads its input once: SELECT … FROM input WHERE …".into()),
             ..Refused::default()
         }),
@@ -191,43 +187,42 @@ fn whole_input(what: &str, instead: &str) -> Refused {
 
 fn refuse_node(node: &LogicalPlan) -> Refused {
     match node {
-        LogicalPlan::Aggregate(_) => whole_input("an aggregate", "use a stage of kind `aggregate`: it keeps its groups from epoch to epoch"),
+        LogicalPlan::Aggregate(_) => {
+            whole_input("an aggregate", "use a stage of kind `aggregate`: it keeps its groups from epoch to epoch")
+        }
         LogicalPlan::Distinct(_) => whole_input("DISTINCT", "use a stage of kind `aggregate` with the columns as keys"),
         LogicalPlan::Window(_) => whole_input("a window function", "use a stage of kind `aggregate`"),
         LogicalPlan::Sort(_) => whole_input("ORDER BY", "tables have no order; sort when you query them"),
         LogicalPlan::Limit(_) => whole_input("LIMIT", "filter with WHERE, or limit when you query the table"),
         LogicalPlan::Join(_) => whole_input("a join", "the only table of a `sql` stage is `input`"),
         LogicalPlan::Union(_) => whole_input("UNION", "list several inputs on one stage instead: `input: [a, b]`"),
-        other => whole_input(&other.display().to_string(), "a `sql` stage may use columns, filters, functions and unnest"),
+        other => {
+            whole_input(&other.display().to_string(), "a `sql` stage may use columns, filters, functions and unnest")
+        }
     }
 }
 
 fn refuse_expression(expression: &Expr) -> Option<Refused> {
     match expression {
         Expr::ScalarFunction(f) if f.func.signature().volatility != Volatility::Immutable => Some(Refused {
-            message: format!("`{}` gives another value each time, so a replay after a crash would give other rows", f.func.name()),
-            help: Some("for the processing time let the source add a column: `add: { processing_time: ingest_time }`".into()),
+            message: format!(
+                "`{}` gives another value each time, so a replay after a crash would give other rows",
+                f.func.name()
+            ),
+            help: Some(
+                "for the processing time let the source add a column: `add: { processing_time: ingest_time }`".into(),
+            ),
             word: Some(f.func.name().into()),
             unknown: None,
         }),
-        Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) => Some(whole_input("a subquery", "the only table of a `sql` stage is `input`, read once")),
+        Expr::ScalarFunction(f) => functions::refuse_pattern(f.func.name(), &f.args).map(|message| Refused {
+            message,
+            word: Some(f.func.name().into()),
+            ..Refused::default()
+        }),
+        Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) => {
+            Some(whole_input("a subquery", "the only table of a `sql` stage is `input`, read once"))
+        }
         _ => None,
     }
-}
-
-fn refuse(error: DataFusionError, input: &SchemaRef) -> Refused {
-    let columns: Vec<String> = input.fields().iter().map(|f| f.name().clone()).collect();
-    let root = error.find_root();
-    if let DataFusionError::SchemaError(schema, _) = root
-        && let SchemaError::FieldNotFound { field, .. } = schema.as_ref()
-    {
-        let name = field.name().to_owned();
-        return Refused { message: format!("there is no column `{name}`"), word: Some(name.clone()), unknown: Some((name, columns)), help: None };
-    }
-    let text = root.strip_backtrace();
-    let text = text.split_once(": ").map_or(text.as_str(), |(_, rest)| rest).trim().to_owned();
-    if text.starts_with("table ") && text.contains("not found") {
-        return Refused { message: text, help: Some("the only table of a `sql` stage is `input`".into()), ..Refused::default() };
-    }
-    Refused { message: text, ..Refused::default() }
 }

@@ -1,7 +1,8 @@
 //! The running stage.
 
 use alluvium_engine::arrow::array::RecordBatch;
-use alluvium_engine::arrow::json::LineDelimitedWriter;
+use alluvium_engine::arrow::json::WriterBuilder;
+use alluvium_engine::arrow::json::writer::LineDelimited;
 use alluvium_engine::stage::{Output, Reject, StageError, Transform};
 use datafusion::error::DataFusionError;
 
@@ -29,6 +30,14 @@ impl SqlTransform {
             }
             Err(error) => error,
         };
+        let root = error.find_root();
+        if matches!(
+            root,
+            DataFusionError::Internal(_) | DataFusionError::NotImplemented(_) | DataFusionError::ResourcesExhausted(_)
+        ) {
+            // Not for a row's values: as a bad row it would be hidden among those that can be put right.
+            return Err(StageError::internal("the query cannot be run").because(root.strip_backtrace()));
+        }
         if batch.num_rows() > 1 {
             let half = batch.num_rows() / 2;
             self.run(&batch.slice(0, half), output, dropped)?;
@@ -39,8 +48,11 @@ impl SqlTransform {
             OnBadRow::Drop => *dropped += 1,
             OnBadRow::Quarantine => output.reject(Reject { object: None, line: None, raw: as_json(batch), reason }),
             OnBadRow::Fail => {
-                return Err(StageError::user(format!("the query fails for a row: {reason}\n  row: {}", as_json(batch)))
-                    .hint("change the query, or set `on_bad_row:` to `quarantine` or `drop`"));
+                return Err(StageError::user(format!(
+                    "the query fails for a row: {reason}\n  row: {}",
+                    as_json(batch)
+                ))
+                .hint("change the query, or set `on_bad_row:` to `quarantine` or `drop`"));
             }
         }
         Ok(())
@@ -70,7 +82,7 @@ fn reason(error: &DataFusionError) -> String {
 }
 
 fn as_json(row: &RecordBatch) -> String {
-    let mut writer = LineDelimitedWriter::new(Vec::new());
+    let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
     let written = writer.write(row).and_then(|()| writer.finish());
     match written {
         Ok(()) => String::from_utf8_lossy(&writer.into_inner()).trim_end().to_owned(),

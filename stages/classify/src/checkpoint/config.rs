@@ -42,8 +42,8 @@ impl BertConfig {
     /// If it is no JSON object, if a size is missing or impossible, or if it describes a model that this crate
     /// would compute wrongly.
     pub(crate) fn parse(file: &str, bytes: &[u8]) -> Result<Self, ModelError> {
-        let map: Map<String, Value> = serde_json::from_slice(bytes)
-            .map_err(|source| ModelError::Json { file: file.to_owned(), source })?;
+        let map: Map<String, Value> =
+            serde_json::from_slice(bytes).map_err(|source| ModelError::Json { file: file.to_owned(), source })?;
         let keys = Keys { file, map: &map };
         keys.supported()?;
         let config = Self {
@@ -58,7 +58,7 @@ impl BertConfig {
             epsilon: keys.epsilon()?,
             labels: keys.labels()?,
         };
-        if config.hidden % config.heads != 0 {
+        if !config.hidden.is_multiple_of(config.heads) {
             let expected = format!("a divisor of `hidden_size` ({})", config.hidden);
             return Err(wrong(file, "num_attention_heads", config.heads, expected));
         }
@@ -77,7 +77,13 @@ impl Keys<'_> {
     fn supported(&self) -> Result<(), ModelError> {
         match self.map.get("architectures") {
             Some(Value::Array(names)) if names.iter().any(|name| name == ARCHITECTURE) => {}
-            other => return Err(self.wrong("architectures", other, format!("[{ARCHITECTURE:?}], a classifier in BERT's layout"))),
+            other => {
+                return Err(self.wrong(
+                    "architectures",
+                    other,
+                    format!("[{ARCHITECTURE:?}], a classifier in BERT's layout"),
+                ));
+            }
         }
         self.one_of("model_type", None, &["bert"])?;
         // Both are the exact form with erf; `gelu_new` and others are approximations of it or other functions.
@@ -99,7 +105,9 @@ impl Keys<'_> {
         };
         match text {
             Some(text) if accepted.contains(&text) => Ok(()),
-            _ => Err(self.wrong(key, value, accepted.iter().map(|a| format!("{a:?}")).collect::<Vec<_>>().join(" or "))),
+            _ => {
+                Err(self.wrong(key, value, accepted.iter().map(|a| format!("{a:?}")).collect::<Vec<_>>().join(" or ")))
+            }
         }
     }
 
@@ -134,13 +142,21 @@ impl Keys<'_> {
             Some(Value::Object(names)) => (0..names.len())
                 .map(|id| match names.get(&id.to_string()) {
                     Some(Value::String(label)) if !label.is_empty() => Ok(label.clone()),
-                    other => Err(self.wrong(&format!("id2label.{id}"), other, "a label: ids count from \"0\" without gaps".to_owned())),
+                    other => Err(self.wrong(
+                        &format!("id2label.{id}"),
+                        other,
+                        "a label: ids count from \"0\" without gaps".to_owned(),
+                    )),
                 })
                 .collect::<Result<Vec<_>, _>>()?,
             other => return Err(self.wrong("id2label", other, "an object from id to label".to_owned())),
         };
         if labels.len() < 2 {
-            return Err(self.wrong("id2label", value, "two labels or more: a model with one output is a regression".to_owned()));
+            return Err(self.wrong(
+                "id2label",
+                value,
+                "two labels or more: a model with one output is a regression".to_owned(),
+            ));
         }
         let mut seen = HashSet::new();
         if let Some(twice) = labels.iter().find(|label| !seen.insert(label.as_str())) {

@@ -35,10 +35,14 @@ impl<'a> Weights<'a> {
         expected: &[Expected],
         ignored: &[&str],
     ) -> Result<Self, ModelError> {
-        let tensors = SafeTensors::deserialize(bytes)
-            .map_err(|source| ModelError::Safetensors { file: file.clone(), bytes: bytes.len(), source })?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|source| ModelError::Safetensors {
+            file: file.clone(),
+            bytes: bytes.len(),
+            source,
+        })?;
         let mut problems: Vec<_> = expected.iter().filter_map(|tensor| problem(&tensors, tensor)).collect();
-        let known: HashSet<_> = expected.iter().map(|tensor| tensor.name.as_str()).chain(ignored.iter().copied()).collect();
+        let known: HashSet<_> =
+            expected.iter().map(|tensor| tensor.name.as_str()).chain(ignored.iter().copied()).collect();
         let mut unexpected: Vec<_> = tensors.names().into_iter().filter(|name| !known.contains(name)).collect();
         unexpected.sort_unstable();
         problems.extend(unexpected.into_iter().map(|name| TensorProblem::Unexpected(name.to_owned())));

@@ -93,8 +93,11 @@ impl Padded {
         let matrix = |part: fn(&Tokens) -> &[u32]| {
             // What is filled in does not matter: no real token looks at padding.
             let fill = std::iter::repeat(&0_u32);
-            let values: Vec<i64> =
-                batch.iter().flat_map(|tokens| part(tokens).iter().chain(fill.clone()).take(width)).map(|&id| id.into()).collect();
+            let values: Vec<i64> = batch
+                .iter()
+                .flat_map(|tokens| part(tokens).iter().chain(fill.clone()).take(width))
+                .map(|&id| id.into())
+                .collect();
             Tensor::from_data(TensorData::new(values, [sequences, width]), device)
         };
         let padding = batch.iter().any(|tokens| tokens.ids.len() < width).then(|| {
@@ -172,24 +175,22 @@ impl Classifier for Bert {
     fn logits(&self, batch: &[Tokens]) -> Result<Vec<Vec<f32>>, ModelError> {
         batch.iter().enumerate().try_for_each(|(text, tokens)| self.check(text, tokens))?;
         let lengths: Vec<usize> = batch.iter().map(|tokens| tokens.ids.len()).collect();
-        let computed = sub_batches(&lengths)
-            .into_par_iter()
-            .map(|indices| {
-                let members: Vec<&Tokens> = indices.iter().filter_map(|&index| batch.get(index)).collect();
-                let logits = self.forward(&Padded::new(&members, &self.device));
-                let values = logits
-                    .into_data()
-                    .try_into_vec::<f32>()
-                    .map_err(|error| ModelError::Classifier { problem: error.to_string() })?;
-                Ok((indices, values))
-            })
-            .collect::<Result<Vec<_>, ModelError>>()?;
+        let compute = |indices: &Vec<usize>| {
+            let members: Vec<&Tokens> = indices.iter().filter_map(|&index| batch.get(index)).collect();
+            let values = self.forward(&Padded::new(&members, &self.device)).into_data().try_into_vec::<f32>();
+            values.map_err(|error| ModelError::Classifier { problem: error.to_string() })
+        };
 
         let mut logits = vec![Vec::new(); batch.len()];
-        for (indices, values) in computed {
-            for (index, row) in indices.into_iter().zip(values.chunks_exact(self.labels)) {
-                if let Some(place) = logits.get_mut(index) {
-                    *place = row.to_vec();
+        // One sub-batch per thread at a time. If all were started at once, a thread that waits inside one would begin
+        // the next, and the next inside that, and hold the memory of all of them.
+        for wave in sub_batches(&lengths).chunks(rayon::current_num_threads().max(1)) {
+            let computed = wave.par_iter().map(compute).collect::<Result<Vec<_>, _>>()?;
+            for (indices, values) in wave.iter().zip(computed) {
+                for (&index, row) in indices.iter().zip(values.chunks_exact(self.labels)) {
+                    if let Some(place) = logits.get_mut(index) {
+                        *place = row.to_vec();
+                    }
                 }
             }
         }

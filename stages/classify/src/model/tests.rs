@@ -24,7 +24,8 @@ fn error(model: &Model, texts: &[Option<&str>]) -> String {
 #[test]
 fn a_logit_that_is_not_finite_names_the_row_among_nulls() {
     let model = model_giving(&[[0.0, 1.0, 2.0], [0.0, f32::NAN, 2.0]]);
-    let expected = "text 3: the logit of label \"neutral\" is NaN, expected a finite number; the weights overflow in float32";
+    let expected =
+        "text 3: the logit of label \"neutral\" is NaN, expected a finite number; the weights overflow in float32";
     assert_eq!(error(&model, &[None, Some("a"), None, Some("b")]), expected);
 }
 

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use crate::checkpoint::{Checkpoint, Owned, WEIGHTS};
 
-const RESAVE: &str = "expected the weights that `BertForSequenceClassification.save_pretrained` writes for this config.json";
+const RESAVE: &str =
+    "expected the weights that `BertForSequenceClassification.save_pretrained` writes for this config.json";
 const RESAVE_TOKENIZER: &str = "save it again with `AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)`";
 
 #[test]
@@ -49,9 +50,12 @@ fn weights_in_other_forms() {
     let shards = Checkpoint::copy().remove(WEIGHTS).write("model.safetensors.index.json", "{}");
     assert_eq!(
         shards.message(),
-        format!("DIR/model.safetensors: no such file; the weights are split into several files, which is not supported: {convert}")
+        format!(
+            "DIR/model.safetensors: no such file; the weights are split into several files, which is not supported: {convert}"
+        )
     );
-    let pointer = Checkpoint::copy().write(WEIGHTS, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 24\n");
+    let pointer =
+        Checkpoint::copy().write(WEIGHTS, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 24\n");
     assert_eq!(
         pointer.message(),
         "DIR/model.safetensors: is a Git LFS pointer, not the file itself; run `git lfs pull` in its repository"
@@ -71,7 +75,8 @@ fn damaged_weights() {
         "DIR/model.safetensors: not a complete safetensors file (12020279 bytes): incomplete metadata, file not fully covered; \
          copy or download it again"
     );
-    let damaged = |content: &[u8]| matches!(Checkpoint::copy().write(WEIGHTS, content).error(), ModelError::Safetensors { .. });
+    let damaged =
+        |content: &[u8]| matches!(Checkpoint::copy().write(WEIGHTS, content).error(), ModelError::Safetensors { .. });
     assert!(damaged(b""));
     assert!(damaged(b"1234567"));
     assert!(damaged(&[0xff; 64]));
@@ -95,13 +100,29 @@ fn a_configuration_that_is_not_json() {
 #[test]
 fn configurations_of_other_models() {
     let cases: &[(&str, Value, &str)] = &[
-        ("architectures", json!(["BertModel"]), "`architectures` is [\"BertModel\"], expected [\"BertForSequenceClassification\"], a classifier in BERT's layout"),
-        ("architectures", Value::Null, "`architectures` is null, expected [\"BertForSequenceClassification\"], a classifier in BERT's layout"),
+        (
+            "architectures",
+            json!(["BertModel"]),
+            "`architectures` is [\"BertModel\"], expected [\"BertForSequenceClassification\"], a classifier in BERT's layout",
+        ),
+        (
+            "architectures",
+            Value::Null,
+            "`architectures` is null, expected [\"BertForSequenceClassification\"], a classifier in BERT's layout",
+        ),
         ("model_type", json!("roberta"), "`model_type` is \"roberta\", expected \"bert\""),
         ("model_type", Value::Null, "`model_type` is missing, expected \"bert\""),
         ("hidden_act", json!("gelu_new"), "`hidden_act` is \"gelu_new\", expected \"gelu\" or \"gelu_python\""),
-        ("position_embedding_type", json!("relative_key"), "`position_embedding_type` is \"relative_key\", expected \"absolute\""),
-        ("problem_type", json!("regression"), "`problem_type` is \"regression\", expected \"single_label_classification\""),
+        (
+            "position_embedding_type",
+            json!("relative_key"),
+            "`position_embedding_type` is \"relative_key\", expected \"absolute\"",
+        ),
+        (
+            "problem_type",
+            json!("regression"),
+            "`problem_type` is \"regression\", expected \"single_label_classification\"",
+        ),
         ("is_decoder", json!(true), "`is_decoder` is true, expected false"),
     ];
     for (key, value, message) in cases {
@@ -117,8 +138,16 @@ fn configurations_with_impossible_sizes() {
         ("hidden_size", json!("384"), format!("`hidden_size` is \"384\", expected {whole}")),
         ("vocab_size", json!(-1), format!("`vocab_size` is -1, expected {whole}")),
         ("intermediate_size", json!(1.5), format!("`intermediate_size` is 1.5, expected {whole}")),
-        ("num_hidden_layers", json!(1_001), "`num_hidden_layers` is 1001, expected a whole number from 1 to 1000".to_owned()),
-        ("num_attention_heads", json!(7), "`num_attention_heads` is 7, expected a divisor of `hidden_size` (384)".to_owned()),
+        (
+            "num_hidden_layers",
+            json!(1_001),
+            "`num_hidden_layers` is 1001, expected a whole number from 1 to 1000".to_owned(),
+        ),
+        (
+            "num_attention_heads",
+            json!(7),
+            "`num_attention_heads` is 7, expected a divisor of `hidden_size` (384)".to_owned(),
+        ),
         ("layer_norm_eps", json!(0), "`layer_norm_eps` is 0, expected a number above 0 and at most 1".to_owned()),
     ];
     for (key, value, message) in cases {
@@ -134,7 +163,10 @@ fn labels_that_do_not_work() {
         (json!({"0": "a", "2": "b"}), "`id2label.1` is missing, expected a label: ids count from \"0\" without gaps"),
         (json!({"0": "a", "1": ""}), "`id2label.1` is \"\", expected a label: ids count from \"0\" without gaps"),
         (json!({"0": "a", "1": "a"}), "`id2label` is using \"a\" twice, expected labels that differ"),
-        (json!({"0": "a"}), "`id2label` is {\"0\":\"a\"}, expected two labels or more: a model with one output is a regression"),
+        (
+            json!({"0": "a"}),
+            "`id2label` is {\"0\":\"a\"}, expected two labels or more: a model with one output is a regression",
+        ),
         (json!(["a", "b"]), "`id2label` is [\"a\",\"b\"], expected an object from id to label"),
     ];
     for (labels, message) in cases {
@@ -166,12 +198,17 @@ fn tensors_that_are_missing_or_too_many() {
     );
     let deeper = Checkpoint::copy().key("num_hidden_layers", 6);
     let message = deeper.message();
-    assert!(message.starts_with("DIR/model.safetensors: tensor bert.encoder.layer.4.attention.self.query.weight is missing; "));
+    assert!(
+        message
+            .starts_with("DIR/model.safetensors: tensor bert.encoder.layer.4.attention.self.query.weight is missing; ")
+    );
     assert!(message.ends_with(&format!("; and 28 more; {RESAVE}")), "{message}");
     let shallower = Checkpoint::copy().key("num_hidden_layers", 3).error();
     let ModelError::Tensors { problems, .. } = shallower else { panic!("{shallower}") };
     assert_eq!(problems.len(), 16);
-    assert!(problems.iter().all(|problem| matches!(problem, TensorProblem::Unexpected(name) if name.contains(".layer.3."))));
+    assert!(
+        problems.iter().all(|problem| matches!(problem, TensorProblem::Unexpected(name) if name.contains(".layer.3.")))
+    );
 }
 
 #[test]
@@ -238,7 +275,8 @@ fn tokenizers_that_do_not_fit() {
              {RESAVE_TOKENIZER}"
         )
     );
-    let larger = Checkpoint::copy().edit("tokenizer.json", |tokenizer| tokenizer["model"]["vocab"]["##zzyzx"] = 12_288.into());
+    let larger =
+        Checkpoint::copy().edit("tokenizer.json", |tokenizer| tokenizer["model"]["vocab"]["##zzyzx"] = 12_288.into());
     assert_eq!(
         larger.message(),
         "DIR/tokenizer.json: token \"##zzyzx\" has id 12288, but the model has embeddings for 12288 ids (`vocab_size` in \

@@ -9,28 +9,28 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
 
-pub const WEIGHTS: &str = "model.safetensors";
+pub(crate) const WEIGHTS: &str = "model.safetensors";
 
-pub fn builtin_directory() -> PathBuf {
+pub(crate) fn builtin_directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("model")
 }
 
 /// A tensor with its own bytes.
-pub struct Owned {
-    pub name: String,
-    pub dtype: Dtype,
-    pub shape: Vec<usize>,
-    pub data: Vec<u8>,
+pub(crate) struct Owned {
+    pub(crate) name: String,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) data: Vec<u8>,
 }
 
 /// A directory that is removed with the value.
-pub struct Checkpoint {
-    pub path: PathBuf,
+pub(crate) struct Checkpoint {
+    pub(crate) path: PathBuf,
 }
 
 impl Checkpoint {
     /// A copy of the built-in model.
-    pub fn copy() -> Self {
+    pub(crate) fn copy() -> Self {
         static NUMBER: AtomicUsize = AtomicUsize::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("alluvium-classify-{}-{number}", std::process::id()));
@@ -41,36 +41,36 @@ impl Checkpoint {
         Self { path }
     }
 
-    pub fn remove(self, file: &str) -> Self {
+    pub(crate) fn remove(self, file: &str) -> Self {
         fs::remove_file(self.path.join(file)).unwrap();
         self
     }
 
-    pub fn write(self, file: &str, content: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn write(self, file: &str, content: impl AsRef<[u8]>) -> Self {
         fs::write(self.path.join(file), content).unwrap();
         self
     }
 
-    pub fn bytes(&self, file: &str) -> Vec<u8> {
+    pub(crate) fn bytes(&self, file: &str) -> Vec<u8> {
         fs::read(self.path.join(file)).unwrap()
     }
 
-    pub fn edit(self, file: &str, edit: impl FnOnce(&mut Value)) -> Self {
+    pub(crate) fn edit(self, file: &str, edit: impl FnOnce(&mut Value)) -> Self {
         let mut json = serde_json::from_slice(&self.bytes(file)).unwrap();
         edit(&mut json);
         self.write(file, json.to_string())
     }
 
-    pub fn config(self, edit: impl FnOnce(&mut Value)) -> Self {
+    pub(crate) fn config(self, edit: impl FnOnce(&mut Value)) -> Self {
         self.edit("config.json", edit)
     }
 
     /// Sets a key of config.json.
-    pub fn key(self, key: &str, value: impl Into<Value>) -> Self {
+    pub(crate) fn key(self, key: &str, value: impl Into<Value>) -> Self {
         self.config(|config| config[key] = value.into())
     }
 
-    pub fn tensors(self, edit: impl FnOnce(&mut Vec<Owned>)) -> Self {
+    pub(crate) fn tensors(self, edit: impl FnOnce(&mut Vec<Owned>)) -> Self {
         let bytes = self.bytes(WEIGHTS);
         let mut tensors: Vec<Owned> = SafeTensors::deserialize(&bytes)
             .unwrap()
@@ -83,24 +83,23 @@ impl Checkpoint {
             })
             .collect();
         edit(&mut tensors);
-        let views = tensors
-            .iter()
-            .map(|t| (t.name.clone(), TensorView::new(t.dtype, t.shape.clone(), &t.data).unwrap()));
+        let views =
+            tensors.iter().map(|t| (t.name.clone(), TensorView::new(t.dtype, t.shape.clone(), &t.data).unwrap()));
         let bytes = safetensors::serialize(views, None).unwrap();
         self.write(WEIGHTS, bytes)
     }
 
     /// Edits one tensor.
-    pub fn tensor(self, name: &str, edit: impl FnOnce(&mut Owned)) -> Self {
+    pub(crate) fn tensor(self, name: &str, edit: impl FnOnce(&mut Owned)) -> Self {
         self.tensors(|tensors| edit(tensors.iter_mut().find(|tensor| tensor.name == name).unwrap()))
     }
 
-    pub fn error(&self) -> ModelError {
+    pub(crate) fn error(&self) -> ModelError {
         Model::open(&self.path).err().expect("the checkpoint is broken")
     }
 
     /// The message of the error, without the directory's own name.
-    pub fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         self.error().to_string().replace(self.path.to_str().unwrap(), "DIR")
     }
 }

@@ -16,7 +16,10 @@ fn halves(tensor: &Owned) -> Vec<f16> {
 #[test]
 fn the_builtin_model_says_what_it_is() {
     let info = Model::builtin().unwrap().info.clone();
-    assert_eq!((info.name.as_str(), info.architecture.as_str()), ("tweet-sentiment-mini", "BertForSequenceClassification"));
+    assert_eq!(
+        (info.name.as_str(), info.architecture.as_str()),
+        ("tweet-sentiment-mini", "BertForSequenceClassification")
+    );
     assert_eq!((info.layers, info.hidden, info.heads), (4, 384, 12));
     assert_eq!((info.vocabulary, info.max_tokens), (12_288, 128));
     assert_eq!(info.labels, ["negative", "neutral", "positive"]);
@@ -118,7 +121,8 @@ fn a_buffer_of_older_transformers_versions_is_no_surprise() {
 #[test]
 fn truncation_and_padding_in_the_tokenizer_file_are_replaced() {
     let checkpoint = Checkpoint::copy().edit("tokenizer.json", |tokenizer| {
-        tokenizer["truncation"] = json!({"direction": "Left", "max_length": 4, "strategy": "LongestFirst", "stride": 0});
+        tokenizer["truncation"] =
+            json!({"direction": "Left", "max_length": 4, "strategy": "LongestFirst", "stride": 0});
         tokenizer["padding"] = json!({"strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": null,
             "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"});
     });

@@ -61,7 +61,8 @@ fn a_text_is_truncated_only_beyond_the_models_maximum() {
 #[test]
 fn a_large_batch_keeps_its_order() {
     let model = Model::builtin().unwrap();
-    let texts: Vec<String> = (0..300).map(|i| format!("{} {}", ["awful", "great"][i % 2], "day ".repeat(i % 23))).collect();
+    let texts: Vec<String> =
+        (0..300).map(|i| format!("{} {}", ["awful", "great"][i % 2], "day ".repeat(i % 23))).collect();
     let rows: Vec<&str> = texts.iter().map(String::as_str).collect();
     let together = model.logits(&rows).unwrap();
     for (row, text) in rows.iter().enumerate().step_by(29) {

@@ -56,7 +56,9 @@ impl Total {
                 a.add(b);
                 *n += m;
             }
-            (this @ (Self::Min(_) | Self::Max(_)), Self::Min(Some(value)) | Self::Max(Some(value))) => this.compare(value),
+            (this @ (Self::Min(_) | Self::Max(_)), Self::Min(Some(value)) | Self::Max(Some(value))) => {
+                this.compare(value)
+            }
             // Totals of one stage have one shape; an extreme of nothing changes nothing.
             _ => {}
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alluvium_engine::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
-use alluvium_engine::spec::Problem;
+use alluvium_engine::spec::{Problem, type_name};
 use alluvium_sql::{Query, Refused};
 use indexmap::IndexMap;
 
@@ -55,8 +55,12 @@ impl Definition {
         .collect();
         match given.as_slice() {
             [one] => Ok(*one),
-            [] => Err(Problem::new("an aggregate needs a function").label("no function").help("one of count, sum, avg, min, max; for example `{ count: \"*\" }`")),
-            _ => Err(Problem::new("an aggregate has one function").label("several functions").help("make a column of each")),
+            [] => Err(Problem::new("an aggregate needs a function")
+                .label("no function")
+                .help("one of count, sum, avg, min, max; for example `{ count: \"*\" }`")),
+            _ => Err(Problem::new("an aggregate has one function")
+                .label("several functions")
+                .help("make a column of each")),
         }
     }
 }
@@ -84,7 +88,12 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
-    pub(crate) fn new(by: &[String], filter: Option<&str>, definitions: &IndexMap<String, Definition>, input: &SchemaRef) -> Result<Self, Vec<Problem>> {
+    pub(crate) fn new(
+        by: &[String],
+        filter: Option<&str>,
+        definitions: &IndexMap<String, Definition>,
+        input: &SchemaRef,
+    ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         for (at, name) in by.iter().enumerate() {
             if input.field_with_name(name).is_err() {
@@ -105,7 +114,11 @@ impl Shape {
         for (name, definition) in definitions {
             let path = format!("columns.{name}");
             if by.contains(name) {
-                problems.push(Problem::field(&path, format!("`{name}` is already a key")).label("the name is taken").help("give the aggregate another name"));
+                problems.push(
+                    Problem::field(&path, format!("`{name}` is already a key"))
+                        .label("the name is taken")
+                        .help("give the aggregate another name"),
+                );
             }
             match column(definition, &path, input, &mut selected) {
                 Ok(column) => columns.push(column),
@@ -118,7 +131,8 @@ impl Shape {
         let condition = filter.map(|f| format!(" WHERE {f}")).unwrap_or_default();
         let sql = format!("SELECT {} FROM input{condition}", selected.join(", "));
         let query = Query::plan(&sql, input).map_err(|r| vec![refused(r, "columns")])?;
-        let mut fields: Vec<Field> = query.schema().fields().iter().take(by.len()).map(|f| f.as_ref().clone()).collect();
+        let mut fields: Vec<Field> =
+            query.schema().fields().iter().take(by.len()).map(|f| f.as_ref().clone()).collect();
         for (column, name) in columns.iter_mut().zip(definitions.keys()) {
             column.input = column.argument.map_or(DataType::Int64, |i| query.schema().field(i).data_type().clone());
             fields.push(Field::new(name, column.output(), column.function != Function::Count));
@@ -148,8 +162,14 @@ impl Column {
     }
 }
 
-fn column(definition: &Definition, path: &str, input: &SchemaRef, selected: &mut Vec<String>) -> Result<Column, Vec<Problem>> {
-    let (function, argument, name) = definition.function().map_err(|p| vec![Problem { path: path.split('.').map(Into::into).collect(), ..p }])?;
+fn column(
+    definition: &Definition,
+    path: &str,
+    input: &SchemaRef,
+    selected: &mut Vec<String>,
+) -> Result<Column, Vec<Problem>> {
+    let (function, argument, name) =
+        definition.function().map_err(|p| vec![Problem { path: path.split('.').map(Into::into).collect(), ..p }])?;
     let mut problems = Vec::new();
     let mut select = |text: String| {
         selected.push(format!("{text} AS _c{}", selected.len()));
@@ -160,8 +180,14 @@ fn column(definition: &Definition, path: &str, input: &SchemaRef, selected: &mut
         match expression(argument, input, &format!("{path}.{name}"), false) {
             Err(problem) => problems.push(problem),
             Ok(found) => match wanted(function, &found) {
-                Ok(cast) => place = Some(select(cast.map_or_else(|| format!("({argument})"), |c| format!("CAST(({argument}) AS {c})")))),
-                Err(message) => problems.push(Problem::field(&format!("{path}.{name}"), message).label("of the wrong type")),
+                Ok(cast) => {
+                    place = Some(select(
+                        cast.map_or_else(|| format!("({argument})"), |c| format!("CAST(({argument}) AS {c})")),
+                    ))
+                }
+                Err(message) => {
+                    problems.push(Problem::field(&format!("{path}.{name}"), message).label("of the wrong type"))
+                }
             },
         }
     }
@@ -172,7 +198,11 @@ fn column(definition: &Definition, path: &str, input: &SchemaRef, selected: &mut
             Ok(_) => filter = Some(select(format!("({condition})"))),
         }
     }
-    if problems.is_empty() { Ok(Column { function, argument: place, filter, input: DataType::Null }) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(Column { function, argument: place, filter, input: DataType::Null })
+    } else {
+        Err(problems)
+    }
 }
 
 /// The type that an argument is cast to, if any.
@@ -181,8 +211,10 @@ fn wanted(function: Function, found: &DataType) -> Result<Option<&'static str>, 
         Function::Count => Ok(None),
         Function::Sum | Function::Avg if found.is_integer() => Ok(Some("BIGINT")),
         Function::Sum | Function::Avg if found.is_floating() => Ok(Some("DOUBLE")),
-        Function::Sum | Function::Avg => Err(format!("a column of type {found} cannot be added up")),
-        Function::Min | Function::Max if found.is_nested() => Err(format!("a column of type {found} has no least or greatest value")),
+        Function::Sum | Function::Avg => Err(format!("a column of type {} cannot be added up", type_name(found))),
+        Function::Min | Function::Max if found.is_nested() => {
+            Err(format!("a column of type {} has no least or greatest value", type_name(found)))
+        }
         Function::Min | Function::Max => Ok(None),
     }
 }
@@ -192,7 +224,8 @@ fn expression(text: &str, input: &SchemaRef, path: &str, condition: bool) -> Res
     let query = Query::plan(&format!("SELECT ({text}) AS x FROM input"), input).map_err(|r| refused(r, path))?;
     let found = query.schema().fields().first().map_or(DataType::Null, |f| f.data_type().clone());
     if condition && found != DataType::Boolean {
-        return Err(Problem::field(path, format!("a condition is true or false, this is {found}")).label("not a condition"));
+        return Err(Problem::field(path, format!("a condition is true or false, this is a {}", type_name(&found)))
+            .label("not a condition"));
     }
     Ok(found)
 }

@@ -69,7 +69,11 @@ impl ExactSum {
         if self.minus_infinite != 0 {
             return f64::NEG_INFINITY;
         }
-        let total: BigInt = self.buckets.iter().map(|(bucket, content)| BigInt::from(*content) << (u32::from(*bucket) * BUCKET_BITS)).sum();
+        let total: BigInt = self
+            .buckets
+            .iter()
+            .map(|(bucket, content)| BigInt::from(*content) << (u32::from(*bucket) * BUCKET_BITS))
+            .sum();
         round(&total)
     }
 }
@@ -79,7 +83,8 @@ fn parts(value: f64) -> (i64, i32) {
     let bits = value.to_bits();
     let exponent = i32::try_from((bits >> 52) & 0x7ff).unwrap_or(0);
     let fraction = (bits & 0x000f_ffff_ffff_ffff).cast_signed();
-    let (mantissa, exponent) = if exponent == 0 { (fraction, LEAST_EXPONENT) } else { (fraction | 1 << 52, exponent - 1075) };
+    let (mantissa, exponent) =
+        if exponent == 0 { (fraction, LEAST_EXPONENT) } else { (fraction | 1 << 52, exponent - 1075) };
     (if value < 0.0 { -mantissa } else { mantissa }, exponent)
 }
 
@@ -117,7 +122,9 @@ mod tests {
 
     #[test]
     fn single_values_come_back() {
-        for value in [0.0, 1.0, -1.5, 0.1, f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, -5e-324, 1e300, 123_456_789.123_456_79] {
+        for value in
+            [0.0, 1.0, -1.5, 0.1, f64::MAX, f64::MIN, f64::MIN_POSITIVE, 5e-324, -5e-324, 1e300, 123_456_789.123_456_79]
+        {
             assert_eq!(sum(&[value]).to_bits(), (value + 0.0).to_bits(), "{value}");
         }
         assert!(sum(&[f64::NAN, 1.0]).is_nan());

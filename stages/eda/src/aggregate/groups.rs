@@ -48,7 +48,10 @@ impl Codec {
     pub(crate) fn new(shape: &Shape) -> Result<Self, StageError> {
         let converter = |t: &DataType| RowConverter::new(vec![SortField::new(t.clone())]).map_err(broken);
         let keys = shape.keys().iter().map(|f| SortField::new(f.data_type().clone())).collect();
-        let extremes = shape.columns.iter().map(|c| matches!(c.function, Function::Min | Function::Max).then(|| converter(&c.input)).transpose());
+        let extremes = shape
+            .columns
+            .iter()
+            .map(|c| matches!(c.function, Function::Min | Function::Max).then(|| converter(&c.input)).transpose());
         Ok(Self {
             keys: RowConverter::new(keys).map_err(broken)?,
             extremes: extremes.collect::<Result<_, _>>()?,
@@ -60,9 +63,16 @@ impl Codec {
 
     /// Adds projected rows to the groups.
     pub(crate) fn add(&self, batch: &RecordBatch, groups: &mut Groups) -> Result<(), StageError> {
-        let keys = self.keys.convert_columns(&batch.columns()[..self.key_columns.min(batch.num_columns())]).map_err(broken)?;
-        let values = self.columns.iter().zip(&self.extremes).map(|(c, e)| values(c, e.as_ref(), batch)).collect::<Result<Vec<_>, _>>()?;
-        let filters: Vec<Option<_>> = self.columns.iter().map(|c| c.filter.map(|i| batch.column(i).as_boolean())).collect();
+        let keys =
+            self.keys.convert_columns(&batch.columns()[..self.key_columns.min(batch.num_columns())]).map_err(broken)?;
+        let values = self
+            .columns
+            .iter()
+            .zip(&self.extremes)
+            .map(|(c, e)| values(c, e.as_ref(), batch))
+            .collect::<Result<Vec<_>, _>>()?;
+        let filters: Vec<Option<_>> =
+            self.columns.iter().map(|c| c.filter.map(|i| batch.column(i).as_boolean())).collect();
         for (row, key) in keys.iter().enumerate() {
             let totals = match groups.get_mut(key.as_ref()) {
                 Some(totals) => totals,
@@ -104,7 +114,10 @@ impl Codec {
         let Some((totals, keys)) = batch.columns().split_last() else { return Ok(Vec::new()) };
         let rows = self.keys.convert_columns(keys).map_err(broken)?;
         let totals = totals.as_binary::<i32>();
-        rows.iter().zip(totals).map(|(key, totals)| Ok((key.as_ref().into(), Totals::decode(totals.unwrap_or_default())?))).collect()
+        rows.iter()
+            .zip(totals)
+            .map(|(key, totals)| Ok((key.as_ref().into(), Totals::decode(totals.unwrap_or_default())?)))
+            .collect()
     }
 
     fn key_arrays(&self, groups: &[(Key, Totals)]) -> Result<Vec<ArrayRef>, StageError> {
@@ -116,7 +129,10 @@ impl Codec {
 fn values(column: &Column, extreme: Option<&RowConverter>, batch: &RecordBatch) -> Result<Values, StageError> {
     let Some(argument) = column.argument.map(|i| batch.column(i)) else { return Ok(Values::Rows) };
     Ok(match (column.function, extreme) {
-        (_, Some(converter)) => Values::Compared(converter.convert_columns(std::slice::from_ref(argument)).map_err(broken)?, argument.clone()),
+        (_, Some(converter)) => Values::Compared(
+            converter.convert_columns(std::slice::from_ref(argument)).map_err(broken)?,
+            argument.clone(),
+        ),
         (Function::Count, _) => Values::Present(argument.clone()),
         _ if column.input.is_floating() => Values::Float(argument.as_primitive::<Float64Type>().clone()),
         _ => Values::Whole(argument.as_primitive::<Int64Type>().clone()),
@@ -142,7 +158,11 @@ impl Values {
     }
 }
 
-fn finish<'t, I: Iterator<Item = &'t Total>>(column: &Column, extreme: Option<&RowConverter>, totals: impl Fn() -> I) -> Result<ArrayRef, StageError> {
+fn finish<'t, I: Iterator<Item = &'t Total>>(
+    column: &Column,
+    extreme: Option<&RowConverter>,
+    totals: impl Fn() -> I,
+) -> Result<ArrayRef, StageError> {
     Ok(match (column.function, extreme) {
         (_, Some(converter)) => {
             let nothing = nothing(&column.input, converter)?;
@@ -154,11 +174,15 @@ fn finish<'t, I: Iterator<Item = &'t Total>>(column: &Column, extreme: Option<&R
             let mut arrays = converter.convert_rows(totals().map(value).collect::<Vec<_>>()).map_err(broken)?;
             arrays.pop().ok_or_else(|| StageError::internal("an extreme has no column"))?
         }
-        (Function::Count, _) => Arc::new(totals().map(|t| if let Total::Count(n) = t { *n } else { 0 }).collect::<Int64Array>()),
-        (Function::Avg, _) => Arc::new(totals().map(mean).collect::<Float64Array>()),
-        _ if column.input.is_floating() => {
-            Arc::new(totals().map(|t| if let Total::Float(sum, n) = t { (*n > 0).then(|| sum.value()) } else { None }).collect::<Float64Array>())
+        (Function::Count, _) => {
+            Arc::new(totals().map(|t| if let Total::Count(n) = t { *n } else { 0 }).collect::<Int64Array>())
         }
+        (Function::Avg, _) => Arc::new(totals().map(mean).collect::<Float64Array>()),
+        _ if column.input.is_floating() => Arc::new(
+            totals()
+                .map(|t| if let Total::Float(sum, n) = t { (*n > 0).then(|| sum.value()) } else { None })
+                .collect::<Float64Array>(),
+        ),
         _ => Arc::new(totals().map(whole).collect::<Result<Int64Array, _>>()?),
     })
 }
@@ -181,7 +205,8 @@ fn mean(total: &Total) -> Option<f64> {
 fn whole(total: &Total) -> Result<Option<i64>, StageError> {
     match total {
         Total::Whole(sum, n) if *n > 0 => i64::try_from(*sum).map(Some).map_err(|_| {
-            StageError::user(format!("a sum has left the range of 64-bit whole numbers: {sum}")).hint("sum a double instead: `sum: CAST(x AS DOUBLE)`")
+            StageError::user(format!("a sum has left the range of 64-bit whole numbers: {sum}"))
+                .hint("sum a double instead: `sum: CAST(x AS DOUBLE)`")
         }),
         _ => Ok(None),
     }

@@ -63,11 +63,24 @@ impl StageConfig for Aggregate {
     const ROLE: Role = Role::Operator;
 
     fn check(&self, inputs: &[Input]) -> Result<Outputs, Vec<Problem>> {
-        let [input] = inputs else { return Err(vec![Problem::field("input", "an aggregate has one input").label("here").help("merge several with a `sql` stage before")]) };
+        let [input] = inputs else {
+            return Err(vec![
+                Problem::field("input", "an aggregate has one input")
+                    .label("here")
+                    .help("merge several with a `sql` stage before"),
+            ]);
+        };
         if let Some(keys) = &input.keys {
             return Err(vec![
-                Problem::field("input", format!("`{}` gives upserts by {}; aggregates of rows that change are not supported yet", input.from, keys.join(", ")))
-                    .label("gives upserts"),
+                Problem::field(
+                    "input",
+                    format!(
+                        "`{}` gives upserts by {}; aggregates of rows that change are not supported yet",
+                        input.from,
+                        keys.join(", ")
+                    ),
+                )
+                .label("gives upserts"),
             ]);
         }
         let shape = self.shape(&input.schema)?;
@@ -78,8 +91,14 @@ impl StageConfig for Aggregate {
     }
 
     fn build(&self, context: &StageContext) -> Result<Stage, StageError> {
-        let schema = context.inputs.first().map(|i| i.schema.clone()).ok_or_else(|| StageError::internal("the stage has no input"))?;
-        let shape = self.shape(&schema).map_err(|p| StageError::internal(p.first().map(|p| p.message.clone()).unwrap_or_default()))?;
+        let schema = context
+            .inputs
+            .first()
+            .map(|i| i.schema.clone())
+            .ok_or_else(|| StageError::internal("the stage has no input"))?;
+        let shape = self
+            .shape(&schema)
+            .map_err(|p| StageError::internal(p.first().map(|p| p.message.clone()).unwrap_or_default()))?;
         let state = self.state(&shape).schema;
         Ok(Stage::operator(AggregateOperator { shape, state, worker: context.worker, workers: context.workers }))
     }
@@ -95,6 +114,10 @@ impl Aggregate {
         fields.push(Field::new(TOTALS, DataType::Binary, false));
         // The definition itself: any change of it makes the old totals meaningless.
         let fingerprint = serde_json::to_string(self).unwrap_or_default();
-        StateSchema { keys: fields.len() - 1, schema: Arc::new(Schema::new(fields)), fingerprint: format!("{fingerprint} {:?}", shape.types()) }
+        StateSchema {
+            keys: fields.len() - 1,
+            schema: Arc::new(Schema::new(fields)),
+            fingerprint: format!("{fingerprint} {:?}", shape.types()),
+        }
     }
 }

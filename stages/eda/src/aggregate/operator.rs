@@ -13,8 +13,8 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::accumulator::Totals;
 use super::columns::Shape;
@@ -36,7 +36,11 @@ pub(crate) struct AggregateOperator {
 }
 
 impl Operator for AggregateOperator {
-    fn render<'scope>(self: Box<Self>, context: &OperatorContext<'scope>, inputs: Vec<BatchStream<'scope>>) -> Result<Rendered<'scope>, StageError> {
+    fn render<'scope>(
+        self: Box<Self>,
+        context: &OperatorContext<'scope>,
+        inputs: Vec<BatchStream<'scope>>,
+    ) -> Result<Rendered<'scope>, StageError> {
         let input = inputs.into_iter().next().ok_or_else(|| StageError::internal("the stage has no input"))?;
         let codec = Codec::new(&self.shape)?;
         let restored = self.restored(&codec, &context.state)?;
@@ -59,7 +63,12 @@ impl AggregateOperator {
 }
 
 /// Rows to updates: those of an epoch are added up here before anything is exchanged.
-fn add_up<'scope>(context: &OperatorContext<'scope>, input: BatchStream<'scope>, shape: Shape, restored: Vec<(Key, Totals)>) -> Result<Updates<'scope>, StageError> {
+fn add_up<'scope>(
+    context: &OperatorContext<'scope>,
+    input: BatchStream<'scope>,
+    shape: Shape,
+    restored: Vec<(Key, Totals)>,
+) -> Result<Updates<'scope>, StageError> {
     let codec = Codec::new(&shape)?;
     let mut query = shape.query;
     let faults = context.faults.clone();
@@ -73,7 +82,9 @@ fn add_up<'scope>(context: &OperatorContext<'scope>, input: BatchStream<'scope>,
         let mut open: BTreeMap<Epoch, (Capability<Epoch>, Groups)> = BTreeMap::new();
         move |frontiers| {
             if let Some((capability, restored)) = start.take() {
-                out.activate().session(&capability).give_iterator(restored.into_iter().map(|(key, totals)| (key, 0, totals)));
+                out.activate()
+                    .session(&capability)
+                    .give_iterator(restored.into_iter().map(|(key, totals)| (key, 0, totals)));
             }
             input.for_each(|capability, container| {
                 let Some(kept) = capability.retain_least(0) else { return };
@@ -96,7 +107,9 @@ fn add_up<'scope>(context: &OperatorContext<'scope>, input: BatchStream<'scope>,
                     break;
                 }
                 let (capability, groups) = entry.remove();
-                out.activate().session(&capability).give_iterator(groups.into_iter().map(|(key, totals)| (key, epoch, totals)));
+                out.activate()
+                    .session(&capability)
+                    .give_iterator(groups.into_iter().map(|(key, totals)| (key, epoch, totals)));
             }
         }
     });
@@ -104,11 +117,18 @@ fn add_up<'scope>(context: &OperatorContext<'scope>, input: BatchStream<'scope>,
 }
 
 fn failed(error: alluvium_sql::QueryError) -> StageError {
-    StageError::user("an expression of the stage fails for a row").hint("filter such rows with `where`, or reject them in a `sql` stage before").because(error)
+    StageError::user("an expression of the stage fails for a row")
+        .hint("filter such rows with `where`, or reject them in a `sql` stage before")
+        .because(error)
 }
 
 /// Changed groups to rows for the next stage and rows of state.
-fn emit<'scope>(context: &OperatorContext<'scope>, changed: Changed<'scope>, codec: Codec, state: SchemaRef) -> Rendered<'scope> {
+fn emit<'scope>(
+    context: &OperatorContext<'scope>,
+    changed: Changed<'scope>,
+    codec: Codec,
+    state: SchemaRef,
+) -> Rendered<'scope> {
     let faults = context.faults.clone();
     let mut builder = OperatorBuilder::new("rows".into(), context.scope);
     let mut input = builder.new_input(changed, Pipeline);

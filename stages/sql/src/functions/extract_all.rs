@@ -38,12 +38,18 @@ impl ScalarUDFImpl for ExtractAll {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [text, pattern] = args.args.as_slice() else { return plan_err!("regexp_extract_all takes a text and a pattern") };
-        let ColumnarValue::Scalar(pattern) = pattern else { return exec_err!("the pattern of regexp_extract_all must be a constant") };
-        let Some(Some(pattern)) = pattern.try_as_str() else { return exec_err!("the pattern of regexp_extract_all must be a text") };
-        let regex = self.compiled.get(pattern, |p| {
-            Regex::new(p).or_else(|e| exec_err!("`{p}` is not a regular expression: {e}"))
-        })?;
+        let [text, pattern] = args.args.as_slice() else {
+            return plan_err!("regexp_extract_all takes a text and a pattern");
+        };
+        let ColumnarValue::Scalar(pattern) = pattern else {
+            return exec_err!("the pattern of regexp_extract_all must be a constant");
+        };
+        let Some(Some(pattern)) = pattern.try_as_str() else {
+            return exec_err!("the pattern of regexp_extract_all must be a text");
+        };
+        let regex = self
+            .compiled
+            .get(pattern, |p| Regex::new(p).or_else(|e| exec_err!("`{p}` is not a regular expression: {e}")))?;
         let column = cast(&text.to_array(args.number_rows)?, &DataType::Utf8)?;
         let list = extract(&regex, column.as_string());
         Ok(match text {

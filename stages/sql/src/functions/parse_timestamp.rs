@@ -39,9 +39,15 @@ impl ScalarUDFImpl for ParseTimestamp {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [text, pattern] = args.args.as_slice() else { return plan_err!("parse_timestamp takes a text and a pattern") };
-        let ColumnarValue::Scalar(pattern) = pattern else { return exec_err!("the pattern of parse_timestamp must be a constant") };
-        let Some(Some(pattern)) = pattern.try_as_str() else { return exec_err!("the pattern of parse_timestamp must be a text") };
+        let [text, pattern] = args.args.as_slice() else {
+            return plan_err!("parse_timestamp takes a text and a pattern");
+        };
+        let ColumnarValue::Scalar(pattern) = pattern else {
+            return exec_err!("the pattern of parse_timestamp must be a constant");
+        };
+        let Some(Some(pattern)) = pattern.try_as_str() else {
+            return exec_err!("the pattern of parse_timestamp must be a text");
+        };
         let compiled = self.compiled.get(pattern, |p| Pattern::new(p).or_else(|e| exec_err!("{e}")))?;
         let column = cast(&text.to_array(args.number_rows)?, &DataType::Utf8)?;
         let mut out = TimestampMicrosecondArray::builder(column.len());

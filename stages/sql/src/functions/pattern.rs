@@ -4,8 +4,20 @@ use chrono::{NaiveDate, NaiveTime};
 
 use super::zones;
 
-const MONTHS: [&str; 12] =
-    ["january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"];
+const MONTHS: [&str; 12] = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
 const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"];
 
 /// A compiled pattern.
@@ -80,7 +92,9 @@ impl Pattern {
                 ('s', _) => Part::Second,
                 ('S', _) => Part::Fraction,
                 ('z' | 'Z' | 'X' | 'x' | 'V' | 'O', _) => Part::Zone,
-                (c, _) if c.is_ascii_alphabetic() => return Err(format!("`{c}` in the date pattern `{text}` has no meaning")),
+                (c, _) if c.is_ascii_alphabetic() => {
+                    return Err(format!("`{c}` in the date pattern `{text}` has no meaning"));
+                }
                 (c, _) => Part::Literal(c),
             });
         }
@@ -112,7 +126,9 @@ impl Part {
         Ok(match self {
             Self::Literal(c) => rest.strip_prefix(c).ok_or_else(|| format!("expected `{c}` at `{rest}`"))?,
             Self::Year => number(rest, 4, 4, true).map(|(n, rest)| (found.year = i32::try_from(n).ok(), rest).1)?,
-            Self::ShortYear => number(rest, 2, 2, true).map(|(n, rest)| (found.year = i32::try_from(2000 + n).ok(), rest).1)?,
+            Self::ShortYear => {
+                number(rest, 2, 2, true).map(|(n, rest)| (found.year = i32::try_from(2000 + n).ok(), rest).1)?
+            }
             Self::Month => two(rest).map(|(n, rest)| (found.month = n, rest).1)?,
             Self::Day => two(rest).map(|(n, rest)| (found.day = n, rest).1)?,
             Self::Hour => two(rest).map(|(n, rest)| (found.hour = n, rest).1)?,
@@ -126,8 +142,12 @@ impl Part {
             }
             Self::Minute => two(rest).map(|(n, rest)| (found.minute = n, rest).1)?,
             Self::Second => two(rest).map(|(n, rest)| (found.second = n, rest).1)?,
-            Self::MonthName => name(rest, &MONTHS).map(|(n, rest)| (found.month = n, rest).1).ok_or_else(|| format!("no month at `{rest}`"))?,
-            Self::Weekday => name(rest, &DAYS).map(|(_, rest)| rest).ok_or_else(|| format!("no weekday at `{rest}`"))?,
+            Self::MonthName => name(rest, &MONTHS)
+                .map(|(n, rest)| (found.month = n, rest).1)
+                .ok_or_else(|| format!("no month at `{rest}`"))?,
+            Self::Weekday => {
+                name(rest, &DAYS).map(|(_, rest)| rest).ok_or_else(|| format!("no weekday at `{rest}`"))?
+            }
             Self::Half => {
                 let half = rest.get(..2).map(str::to_ascii_lowercase);
                 found.afternoon = Some(match half.as_deref() {
@@ -147,7 +167,9 @@ impl Part {
                 &rest[digits..]
             }
             Self::Zone => {
-                let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | ':'))).unwrap_or(rest.len());
+                let end = rest
+                    .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | ':')))
+                    .unwrap_or(rest.len());
                 found.offset = zones::offset(&rest[..end])?;
                 &rest[end..]
             }
@@ -177,7 +199,8 @@ impl Found {
     fn micros(&self) -> Result<i64, String> {
         let hour = if self.afternoon == Some(true) { self.hour + 12 } else { self.hour };
         let year = self.year.ok_or("there is no year")?;
-        let date = NaiveDate::from_ymd_opt(year, self.month, self.day).ok_or_else(|| format!("there is no day {year}-{:02}-{:02}", self.month, self.day))?;
+        let date = NaiveDate::from_ymd_opt(year, self.month, self.day)
+            .ok_or_else(|| format!("there is no day {year}-{:02}-{:02}", self.month, self.day))?;
         let time = NaiveTime::from_hms_micro_opt(hour, self.minute, self.second, self.micros)
             .ok_or_else(|| format!("there is no time {hour:02}:{:02}:{:02}", self.minute, self.second))?;
         let local = date.and_time(time).and_utc().timestamp_micros();
@@ -211,15 +234,29 @@ mod tests {
 
     #[test]
     fn other_forms() {
-        assert_eq!(parse("yyyy-MM-dd'T'HH:mm:ssXXX", "2026-03-02T10:15:00+01:00").as_deref(), Ok("2026-03-02T09:15:00+00:00"));
+        assert_eq!(
+            parse("yyyy-MM-dd'T'HH:mm:ssXXX", "2026-03-02T10:15:00+01:00").as_deref(),
+            Ok("2026-03-02T09:15:00+00:00")
+        );
         assert_eq!(parse("yyyyMMdd HHmmss", "20260302 101500").as_deref(), Ok("2026-03-02T10:15:00+00:00"));
         assert_eq!(parse("d/M/yy h:mm a", "2/3/26 1:05 PM").as_deref(), Ok("2026-03-02T13:05:00+00:00"));
-        assert_eq!(parse("yyyy-MM-dd HH:mm:ss.SSS", "2026-03-02 10:15:00.25").as_deref(), Ok("2026-03-02T10:15:00.250+00:00"));
+        assert_eq!(
+            parse("yyyy-MM-dd HH:mm:ss.SSS", "2026-03-02 10:15:00.25").as_deref(),
+            Ok("2026-03-02T10:15:00.250+00:00")
+        );
     }
 
     #[test]
     fn what_does_not_fit_is_refused() {
-        for text in ["Mon Apr 06 22:19:49 XYZ 2009", "Mon Foo 06 22:19:49 PDT 2009", "Mon Apr 31 22:19:49 PDT 2009", "Mon Apr 06 25:19:49 PDT 2009", "Mon Apr 06 22:19:49 PDT 2009 x", "", "Mon Apr 06 22:19:49  2009"] {
+        for text in [
+            "Mon Apr 06 22:19:49 XYZ 2009",
+            "Mon Foo 06 22:19:49 PDT 2009",
+            "Mon Apr 31 22:19:49 PDT 2009",
+            "Mon Apr 06 25:19:49 PDT 2009",
+            "Mon Apr 06 22:19:49 PDT 2009 x",
+            "",
+            "Mon Apr 06 22:19:49  2009",
+        ] {
             assert!(parse(TWEET, text).is_err(), "{text}");
         }
         assert!(parse("HH:mm", "10:00").is_err());

@@ -27,7 +27,9 @@ pub(super) fn offset(name: &str) -> Result<i32, String> {
         "PST" | "AKDT" => hours(-8),
         "AKST" => hours(-9),
         "HST" => hours(-10),
-        "IST" | "AST" | "GST" | "SST" | "PKT" | "ADT" => Err(format!("the time zone `{name}` means different offsets in different places")),
+        "IST" | "AST" | "GST" | "SST" | "PKT" | "ADT" => {
+            Err(format!("the time zone `{name}` means different offsets in different places"))
+        }
         other => {
             let numeric = other.strip_prefix("GMT").or_else(|| other.strip_prefix("UTC")).unwrap_or(other);
             numeric_offset(numeric).ok_or_else(|| format!("`{name}` is not a known time zone"))
@@ -60,7 +62,19 @@ mod tests {
 
     #[test]
     fn names_and_numbers() {
-        for (name, minutes) in [("PDT", -420), ("pst", -480), ("EST", -300), ("UTC", 0), ("GMT", 0), ("BST", 60), ("+02:00", 120), ("-0700", -420), ("+05:30", 330), ("GMT+2", 120), ("+5", 300)] {
+        for (name, minutes) in [
+            ("PDT", -420),
+            ("pst", -480),
+            ("EST", -300),
+            ("UTC", 0),
+            ("GMT", 0),
+            ("BST", 60),
+            ("+02:00", 120),
+            ("-0700", -420),
+            ("+05:30", 330),
+            ("GMT+2", 120),
+            ("+5", 300),
+        ] {
             assert_eq!(offset(name), Ok(minutes), "{name}");
         }
     }

@@ -1,0 +1,66 @@
+//! What can only be judged when all stages are known.
+
+use std::collections::BTreeMap;
+
+use super::PlannedStage;
+use crate::spec::{Problem, Spec};
+use crate::stage::Role;
+use crate::storage::absolute;
+
+/// Two stages must not write one table.
+pub(super) fn tables(spec: &Spec, done: &BTreeMap<usize, PlannedStage>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for (&index, stage) in done {
+        let Some(table) = &stage.outputs.table else { continue };
+        let url =
+            absolute(&table.url).map_or_else(|_| table.url.clone(), |u| u.to_string()).trim_end_matches('/').to_owned();
+        let Some(&first) = seen.get(&url) else {
+            seen.insert(url, index);
+            continue;
+        };
+        let (first, second) = (&spec.stages[first], &spec.stages[index]);
+        let path = ["table".to_owned()];
+        problems.push(
+            Problem::new(format!("`{}` and `{}` write the same table", first.name.name, second.name.name))
+                .at(second.node.locate(&path, false))
+                .label("second writer")
+                .also(first.node.locate(&path, false), "first writer")
+                .help(
+                    "give each stage a table of its own; to merge rows, list both inputs on one stage: `input: [a, b]`",
+                ),
+        );
+    }
+    problems
+}
+
+/// Rows that would silently go nowhere.
+pub(super) fn loose_ends(spec: &Spec, done: &BTreeMap<usize, PlannedStage>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (&index, stage) in done {
+        let written = &spec.stages[index];
+        let read = |rejects: bool| {
+            spec.stages.iter().flat_map(|s| &s.inputs).any(|i| i.stage == stage.name && i.rejects == rejects)
+        };
+        if stage.outputs.rejects && !read(true) {
+            problems.push(
+                Problem::new(format!("rows that `{}` rejects go nowhere", stage.name))
+                    .at(written.node.locate(&["on_bad_row".into()], false))
+                    .label("rejects rows")
+                    .help(format!("add a table for them: `quarantine: {{ kind: delta, input: {}.rejects, table: … }}`, or let bad rows `fail` or `drop`", stage.name)),
+            );
+        }
+        if stage.role != Role::Sink && !read(false) {
+            problems.push(
+                Problem::new(format!("the rows of `{}` go nowhere", stage.name))
+                    .at(written.name.span.clone())
+                    .label("nothing reads from this stage")
+                    .help(format!(
+                        "let a stage read from it (`input: {}`), send it to a `blackhole`, or remove it",
+                        stage.name
+                    )),
+            );
+        }
+    }
+    problems
+}

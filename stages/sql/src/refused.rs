@@ -1,0 +1,100 @@
+//! Why a query cannot be a stage, in the words of specs.
+
+use alluvium_engine::arrow::datatypes::SchemaRef;
+use alluvium_engine::spec::Problem;
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
+use datafusion::sql::sqlparser::parser::ParserError;
+
+/// Why a query cannot be a stage.
+#[derive(Debug, Default)]
+pub struct Refused {
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: Option<String>,
+    /// The word of the query that it is about.
+    pub word: Option<String>,
+    /// A name that is not known, and those that are.
+    pub unknown: Option<(String, Vec<String>)>,
+}
+
+impl Refused {
+    /// As a problem of a field of the configuration.
+    pub fn problem(self, path: &str) -> Problem {
+        let problem = Problem::field(path, self.message).label("here");
+        let problem = match self.word {
+            Some(word) => problem.within(word),
+            None => problem,
+        };
+        match (self.help, self.unknown) {
+            (_, Some((word, known))) => problem.suggest(&word, known.iter().map(String::as_str), "columns"),
+            (Some(help), None) => problem.help(help),
+            (None, None) => problem,
+        }
+    }
+}
+
+/// What DataFusion says of a query that it cannot plan.
+pub(crate) fn refuse(error: DataFusionError, input: &SchemaRef) -> Refused {
+    let columns: Vec<String> = input.fields().iter().map(|f| f.name().clone()).collect();
+    let root = error.find_root();
+    if let DataFusionError::SchemaError(schema, _) = root
+        && let SchemaError::FieldNotFound { field, .. } = schema.as_ref()
+    {
+        let name = field.name().to_owned();
+        return Refused {
+            message: format!("there is no column `{name}`"),
+            word: Some(name.clone()),
+            unknown: Some((name, columns)),
+            help: None,
+        };
+    }
+    if let DataFusionError::SQL(error, _) = root {
+        return not_sql(error);
+    }
+    let text = root.strip_backtrace();
+    let text = in_words(text.split_once(": ").map_or(text.as_str(), |(_, rest)| rest).trim());
+    if ["DDL", "DML", "Statement"].iter().any(|what| text.starts_with(&format!("{what} not supported"))) {
+        return Refused { message: "a `sql` stage runs one SELECT and changes nothing".into(), ..Refused::default() };
+    }
+    if let Some(path) = text.strip_prefix("table '").and_then(|t| t.strip_suffix("' not found")) {
+        let table = path.rsplit('.').next().unwrap_or(path).to_owned();
+        return Refused {
+            message: format!("there is no table `{table}`"),
+            help: Some("the only table of a `sql` stage is `input`: what the stage named by `input:` gives".into()),
+            word: Some(table),
+            unknown: None,
+        };
+    }
+    Refused { message: text, ..Refused::default() }
+}
+
+/// The parser's words without its wrapping; its line and column are those of the query alone, so the word is shown.
+fn not_sql(error: &ParserError) -> Refused {
+    let (ParserError::ParserError(text) | ParserError::TokenizerError(text)) = error else {
+        return Refused { message: "the query is nested too deeply".into(), ..Refused::default() };
+    };
+    let text = text.split(" at Line: ").next().unwrap_or(text);
+    let word = text.split_once("found: ").map(|(_, w)| w.to_owned()).filter(|w| w != "EOF");
+    let text =
+        text.replace("Expected: ", "expected ").replace("found: EOF", "found the end").replace("found: ", "found ");
+    Refused { message: format!("not valid SQL: {text}"), word, ..Refused::default() }
+}
+
+/// Arrow's names of types in the words of specs.
+fn in_words(text: &str) -> String {
+    let names = [
+        ("Timestamp(µs, \"UTC\")", "timestamp"),
+        ("LargeUtf8", "string"),
+        ("Utf8View", "string"),
+        ("Utf8", "string"),
+        ("Float64", "double"),
+        ("Float32", "float"),
+        ("Int64", "bigint"),
+        ("Int32", "int"),
+        ("Date32", "date"),
+        ("Boolean", "boolean"),
+    ];
+    names.iter().fold(text.to_owned(), |text, (name, word)| text.replace(name, word))
+}
