@@ -52,7 +52,7 @@ fn library_code() -> Vec<(PathBuf, String)> {
     for folder in ["engine", "stages"] {
         for path in files(folder, "rs") {
             let place = path.strip_prefix(root()).unwrap().display().to_string();
-            if place.contains("/tests/") || place.ends_with("/tests.rs") {
+            if place.contains("/tests/") || place.contains("/examples/") || place.ends_with("/tests.rs") {
                 continue;
             }
             let text = read(&path);

@@ -70,16 +70,23 @@ pub(crate) fn refuse(error: DataFusionError, input: &SchemaRef) -> Refused {
     Refused { message: text, ..Refused::default() }
 }
 
-/// The parser's words without its wrapping; its line and column are those of the query alone, so the word is shown.
+/// The parser's words without its wrapping. Its line and column are those of the query alone, so the word is shown,
+/// unless it is a sign that may stand in many places.
 fn not_sql(error: &ParserError) -> Refused {
     let (ParserError::ParserError(text) | ParserError::TokenizerError(text)) = error else {
         return Refused { message: "the query is nested too deeply".into(), ..Refused::default() };
     };
-    let text = text.split(" at Line: ").next().unwrap_or(text);
+    let (text, place) = text.split_once(" at Line: ").unwrap_or((text, ""));
     let word = text.split_once("found: ").map(|(_, w)| w.to_owned()).filter(|w| w != "EOF");
+    let (word, place) = match word {
+        Some(sign) if !sign.starts_with(|c: char| c.is_alphanumeric() || "'\"_".contains(c)) => {
+            (None, format!(" at line {} of the query", place.replace(", Column: ", ", column ")))
+        }
+        word => (word, String::new()),
+    };
     let text =
         text.replace("Expected: ", "expected ").replace("found: EOF", "found the end").replace("found: ", "found ");
-    Refused { message: format!("not valid SQL: {text}"), word, ..Refused::default() }
+    Refused { message: format!("not valid SQL: {text}{place}"), word, ..Refused::default() }
 }
 
 /// Arrow's names of types in the words of specs.

@@ -70,15 +70,16 @@ impl Transform for SqlTransform {
     }
 }
 
-/// What went wrong, without DataFusion's wrapping.
+/// What went wrong, without the names of the layers that it went through.
 fn reason(error: &DataFusionError) -> String {
+    const LAYERS: [&str; 6] =
+        ["Execution error: ", "Arrow error: ", "External error: ", "Cast error: ", "Parser error: ", "Compute error: "];
     let text = error.find_root().strip_backtrace();
-    for prefix in ["Execution error: ", "Arrow error: ", "External error: "] {
-        if let Some(rest) = text.strip_prefix(prefix) {
-            return rest.to_owned();
-        }
+    let mut rest = text.as_str();
+    while let Some(inner) = LAYERS.iter().find_map(|layer| rest.strip_prefix(layer)) {
+        rest = inner;
     }
-    text
+    rest.to_owned()
 }
 
 fn as_json(row: &RecordBatch) -> String {
