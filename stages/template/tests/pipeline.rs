@@ -11,7 +11,7 @@ state: ${LAKE}/_state
 stages:
   payments: { kind: files, url: "${IN}", format: csv, schema: { id: bigint, card: string } }
   safe:     { kind: mask, input: payments, column: card, keep: 4 }
-  table:    { kind: delta, input: safe, table: "${LAKE}/payments" }
+  masked:   { kind: delta, input: safe, table: "${LAKE}/payments" }
 "#;
 
 /// A folder for one test, with the spec and an input file in it.
@@ -37,7 +37,8 @@ fn rows_go_through_the_stage_into_the_table() {
     let folder = folder("run", SPEC);
     let (code, _, err) = call(&folder, &["run", "spec.yaml"]);
     assert_eq!(code, Some(0), "{err}");
-    let (code, out, err) = call(&folder, &["query", "spec.yaml", "select * from table order by id", "--format", "csv"]);
+    let (code, out, err) =
+        call(&folder, &["query", "spec.yaml", "select * from masked order by id", "--format", "csv"]);
     assert_eq!(code, Some(0), "{err}");
     assert_eq!(out, "id,card\n1,************4444\n2,\n3,777\n");
     std::fs::remove_dir_all(folder).unwrap();
@@ -49,7 +50,7 @@ fn a_wrong_column_is_found_before_anything_runs() {
     let (code, _, err) = call(&folder, &["check", "spec.yaml"]);
     assert_eq!(code, Some(2), "{err}");
     assert!(err.contains("there is no text column `crad`") && err.contains("did you mean `card`?"), "{err}");
-    assert!(err.contains("spec.yaml:6:59"), "{err}");
+    assert!(err.contains("spec.yaml:6:52"), "{err}");
     std::fs::remove_dir_all(folder).unwrap();
 }
 
