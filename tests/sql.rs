@@ -323,6 +323,7 @@ fn patterns_and_statements_that_can_never_work_are_found_before_the_run() {
         ),
         ("CREATE TABLE x AS SELECT * FROM input", "a `sql` stage runs one SELECT and changes nothing"),
         ("SELECT 1 AS x", "the query does not read `input`"),
+        ("SELECT value FROM generate_series(1, 3) AS input", "the query reads something else than `input`"),
     ] {
         let case = Case::new("refused", "{ text: string }", query, "fail");
         let done = case.call("check").run();

@@ -120,6 +120,21 @@ fn bad_lines_go_to_quarantine_with_number_text_and_reason() {
 }
 
 #[test]
+fn brackets_in_text_and_wide_values_are_not_deep() {
+    let case = Case::new("brackets", "format: json, schema: { id: bigint, text: string }");
+    let text = "[{\\\"".repeat(300);
+    let wide = format!("[{}[1]]", "[{\"a\":1}],".repeat(300));
+    let deep = format!("{}1{}", "[".repeat(99), "]".repeat(99));
+    case.put(
+        "rows.json",
+        format!("{{\"id\":1,\"text\":\"{text}\"}}\n{{\"id\":2,\"other\":{wide}}}\n{{\"id\":3,\"other\":{deep}}}\n"),
+    );
+    let expected =
+        [vec![json!(1), json!("[{\"".repeat(300))], vec![json!(2), Value::Null], vec![json!(3), Value::Null]];
+    assert_eq!(case.rows().select(&["id", "text"]), expected);
+}
+
+#[test]
 fn lines_are_counted_over_many_blocks() {
     let case = Case::new("blocks", "format: json, schema: { id: bigint, text: string }, on_bad_row: quarantine");
     let mut lines: Vec<String> = numbered(0..20_000, 400).lines().map(str::to_owned).collect();

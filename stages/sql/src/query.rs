@@ -8,6 +8,7 @@ use alluvium_engine::arrow::compute::{CastOptions, cast_with_options};
 use alluvium_engine::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use alluvium_engine::arrow::error::ArrowError;
 use alluvium_engine::spec::timestamp;
+use datafusion::catalog::default_table_source::source_as_provider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
 use datafusion::execution::TaskContext;
@@ -139,7 +140,15 @@ fn row_wise(plan: &LogicalPlan) -> Result<(), Refused> {
         let bad = match node {
             LogicalPlan::TableScan(scan) => {
                 scans += 1;
-                scan.fetch.map(|_| whole_input("LIMIT", "a stage sees the rows batch by batch"))
+                // A table function is a table as well, and would give its rows once for each batch.
+                if source_as_provider(&scan.source).is_ok_and(|table| table.is::<Slot>()) {
+                    scan.fetch.map(|_| whole_input("LIMIT", "a stage sees the rows batch by batch"))
+                } else {
+                    Some(Refused {
+                        message: "the query reads something else than `input`".into(),
+                        ..Refused::default()
+                    })
+                }
             }
             LogicalPlan::Projection(_)
             | LogicalPlan::Filter(_)
