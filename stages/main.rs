@@ -1,5 +1,14 @@
 //! The stock binary. Your own, with stages of your own, is as short: see `stages/template`.
 
+/// Large buffers come and go on many threads here; the system's allocator keeps what each of them has freed.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// As many arenas as cores: by default there are four times as many, each with unused pages of its own.
+#[allow(unsafe_code, reason = "jemalloc reads its options from a symbol of this name, and nothing else has it")]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+static OPTIONS: Option<&u8> = c"percpu_arena:percpu".to_bytes_with_nul().first();
+
 fn main() -> std::process::ExitCode {
     alluvium::registry().main()
 }

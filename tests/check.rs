@@ -152,7 +152,7 @@ fn check_takes_values_from_variables() {
     let ok = alluvium(&["check", &path]).env("NO_SUCH_FOLDER", "x").ok();
     assert!(ok.contains("bad: ok"), "{ok}");
     // As in a shell, an empty variable is as good as none where there is a default.
-    let empty = alluvium(&["check", &path, "--set", "NO_SUCH_FOLDER="]).ok();
+    let empty = alluvium(&["check", &path, "--set", "NO_SUCH_FOLDER=x", "--set", "NO_SUCH_TABLE="]).ok();
     assert!(empty.contains("bad: ok"), "{empty}");
 }
 

@@ -8,6 +8,7 @@ fn the_shipped_pipeline_gives_exactly_the_reference_tables() {
     let lake = folder.text("lake");
     let out = alluvium(&["run", "pipelines/tweets.yaml", "--workers", "2"]).env("LAKE", &lake).ok();
     assert!(out.contains("2,000 rows in 1 epoch"), "{out}");
+    assert!(!out.contains("rejected"), "no row was: {out}");
     let expected = expected_tweets("pipelines/data/tweets", &format!("{lake}/gold"));
 
     let bronze = read(&format!("{lake}/bronze"));

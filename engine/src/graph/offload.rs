@@ -1,5 +1,5 @@
-//! Runs a heavy transform on a thread of its own; the worker goes on. Batches come back in order, and the capability
-//! of each waits here until it does.
+//! Runs a heavy transform on a thread of its own; the worker goes on. Batches come back in order and in pieces, and the
+//! capability of each waits here until its last piece is back.
 
 use std::collections::VecDeque;
 
@@ -19,12 +19,20 @@ use crate::{Batch, Epoch};
 
 /// Results that wait for the worker.
 const QUEUE: usize = 4;
+/// Rows of a piece: enough for a model to work at full speed, few enough that progress is seen and a stop is quick.
+const PIECE: usize = 1_024;
 
 /// A batch on its way to the thread; counted as pressure until the thread takes it.
 struct Request {
     epoch: Epoch,
     batch: Batch,
     permit: Permit,
+}
+
+/// What became of a piece of a batch.
+struct Piece {
+    applied: Applied,
+    last: bool,
 }
 
 pub(super) fn render<'scope>(
@@ -43,7 +51,7 @@ pub(super) fn render<'scope>(
     let mut rejects_out = OutputBuilder::<_, CapacityContainerBuilder<Batch>>::from(rejects_out);
     let address = builder.operator_info().address;
     let (outbox, mut inbox) =
-        inbox::<Result<Applied, StageError>>(QUEUE, scope.worker().sync_activator_for(address.to_vec()));
+        inbox::<Result<Piece, StageError>>(QUEUE, scope.worker().sync_activator_for(address.to_vec()));
     // Not bounded by a length: what waits here is counted by pressure, which stops the sources.
     let (requests, queue) = std::sync::mpsc::channel::<Request>();
     let (name, schema, may_reject) = (stage.name.clone(), stage.outputs.schema.clone(), stage.outputs.rejects);
@@ -51,16 +59,21 @@ pub(super) fn render<'scope>(
     let started = std::thread::Builder::new().name(format!("{name}-{}", scope.index())).spawn({
         let faults = faults.clone();
         move || {
-            for Request { epoch, mut batch, permit } in queue {
-                if faults.is_raised() {
-                    return;
+            for Request { epoch, batch, permit } in queue {
+                let mut pieces = pieces(batch);
+                while let Some(mut piece) = pieces.pop_front() {
+                    if faults.is_raised() {
+                        return;
+                    }
+                    let last = pieces.is_empty();
+                    let result = apply(transform.as_mut(), &mut piece, &schema, may_reject, &name, epoch)
+                        .map(|applied| Piece { applied, last });
+                    let failed = result.is_err();
+                    if outbox.send_blocking(result).is_err() || failed {
+                        return;
+                    }
                 }
-                let result = apply(transform.as_mut(), &mut batch, &schema, may_reject, &name, epoch);
                 drop(permit);
-                let failed = result.is_err();
-                if outbox.send_blocking(result).is_err() || failed {
-                    return;
-                }
             }
         }
     });
@@ -87,14 +100,16 @@ pub(super) fn render<'scope>(
             while !faults.is_raised() {
                 let Some(result) = inbox.take() else { break };
                 match (result, waiting.front()) {
-                    (Ok(applied), Some((rows, rejects))) => {
+                    (Ok(Piece { applied, last }), Some((rows, rejects))) => {
                         for mut batch in applied.rows {
                             rows_out.activate().session_with_builder(rows).give_container(&mut batch);
                         }
                         if let Some(mut batch) = applied.rejects {
                             rejects_out.activate().session_with_builder(rejects).give_container(&mut batch);
                         }
-                        waiting.pop_front();
+                        if last {
+                            waiting.pop_front();
+                        }
                     }
                     (Err(error), front) => faults.raise(front.map(|(rows, _)| *rows.time()), error),
                     (Ok(_), None) => faults.raise(None, StageError::internal("a result came back for no batch")),
@@ -104,4 +119,15 @@ pub(super) fn render<'scope>(
         }
     });
     (rows, rejects)
+}
+
+/// One at least. A batch that could not be decoded stays as it is, for the transform to fail on.
+fn pieces(batch: Batch) -> VecDeque<Batch> {
+    match batch.rows() {
+        Some(rows) if rows.num_rows() > PIECE => (0..rows.num_rows())
+            .step_by(PIECE)
+            .map(|at| rows.slice(at, PIECE.min(rows.num_rows() - at)).into())
+            .collect(),
+        _ => VecDeque::from([batch]),
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use futures::FutureExt;
@@ -123,8 +124,9 @@ async fn write(mut writer: Box<dyn Writer>, mut orders: mpsc::UnboundedReceiver<
 }
 
 impl Batch {
-    /// Memory behind the rows, about: slices count what they keep alive.
+    /// Memory of the rows, about. Slices of one batch together count what the batch does.
     pub(super) fn bytes(&self) -> usize {
-        self.rows().map_or(0, RecordBatch::get_array_memory_size)
+        let column = |c: &ArrayRef| c.to_data().get_slice_memory_size().unwrap_or_else(|_| c.get_array_memory_size());
+        self.rows().map_or(0, |rows| rows.columns().iter().map(column).sum())
     }
 }

@@ -20,13 +20,8 @@ pub fn compile(spec: &Spec, registry: &Registry, runtime: &tokio::runtime::Handl
     let context = ResolveContext { storage: storage.clone(), runtime: runtime.clone() };
     let unclear = spec.stages.iter().any(|s| s.kind.is_none() || s.inputs_unclear);
     let mut compiler = Compiler { spec, registry, context, problems: Vec::new(), done: BTreeMap::new(), unclear };
-    if let Some(Err(error)) = header.map(|h| storage.open(&h.state)) {
-        compiler.problems.push(
-            Problem::new(error.to_string())
-                .at(spec.state_span.clone())
-                .label("cannot be opened")
-                .help("known are local paths and URLs such as s3://bucket/folder; options come from `storage:` and from AWS_… variables"),
-        );
+    if let Some(Err(problems)) = header.map(|h| compiler.context.openable("state", &h.state)) {
+        compiler.problems.extend(problems.into_iter().map(|p| p.at(spec.state_span.clone())));
     }
     for index in compiler.order() {
         compiler.stage(index);

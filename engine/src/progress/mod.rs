@@ -36,6 +36,8 @@ pub struct StageProgress {
     pub kind: String,
     /// It passes on what comes in; what came in is what counts.
     sink: bool,
+    /// It may reject rows; other stages use that port for something else.
+    rejecting: bool,
     rows_in: AtomicU64,
     rows_out: AtomicU64,
     rejects: AtomicU64,
@@ -58,6 +60,7 @@ impl Progress {
             name: s.name.clone(),
             kind: s.kind.clone(),
             sink: s.role == crate::stage::Role::Sink,
+            rejecting: s.outputs.rejects,
             rows_in: AtomicU64::new(0),
             rows_out: AtomicU64::new(0),
             rejects: AtomicU64::new(0),

@@ -87,7 +87,8 @@ fn count(progress: &Progress, counts: Counts, rows: u64) {
         Counts::Out(stage) => (stage, |s| &s.rows_out),
         Counts::Rejects(stage) => (stage, |s| &s.rejects),
     };
-    if let Some(stage) = progress.stages.get(stage) {
+    let meant = |s: &&StageProgress| s.rejecting || !matches!(counts, Counts::Rejects(_));
+    if let Some(stage) = progress.stages.get(stage).filter(meant) {
         counter(stage).fetch_add(rows, Ordering::Relaxed);
     }
 }

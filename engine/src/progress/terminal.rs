@@ -17,10 +17,12 @@ const PLAIN_EVERY: Duration = Duration::from_secs(5);
 pub(crate) struct Terminal {
     live: Option<(ProgressBar, Vec<ProgressBar>)>,
     last: Instant,
-    rate: Rate,
+    /// Of each stage.
+    rates: Vec<Rate>,
 }
 
 /// Rows per second over the last few looks.
+#[derive(Default)]
 struct Rate {
     samples: Vec<(Instant, u64)>,
 }
@@ -50,32 +52,31 @@ impl Terminal {
             head.enable_steady_tick(Duration::from_millis(120));
             (head, lines)
         });
-        Self { live, last: Instant::now(), rate: Rate { samples: Vec::new() } }
+        Self { live, last: Instant::now(), rates: plan.stages.iter().map(|_| Rate::default()).collect() }
     }
 
     /// Shows where the run is now.
     pub(crate) fn show(&mut self, plan: &Plan, progress: &Progress) {
         let rows = progress.source_rows(plan);
         if let Some((head, lines)) = &self.live {
-            let rate = self.rate.sample(rows);
-            head.set_message(headline(plan, progress, rows, rate));
+            head.set_message(headline(plan, progress, rows));
             let width = progress.stages.iter().map(|s| s.name.len()).max().unwrap_or(0);
-            for (line, stage) in lines.iter().zip(&progress.stages) {
+            for ((line, stage), rate) in lines.iter().zip(&progress.stages).zip(&mut self.rates) {
+                let rate = grouped(rate.sample(stage.rows()) as u64);
                 let state = stage.frontier().map_or_else(|| "done".to_owned(), |epoch| format!("epoch {epoch}"));
                 let rejects = match stage.rejects() {
                     0 => String::new(),
                     n => format!("  {} rejected", grouped(n)),
                 };
                 line.set_message(format!(
-                    "{:<width$}  {:>13} rows  {state:<12}{rejects}",
+                    "{:<width$}  {:>13} rows  {rate:>9} rows/s  {state:<9}{rejects}",
                     stage.name,
                     grouped(stage.rows())
                 ));
             }
         } else if self.last.elapsed() >= PLAIN_EVERY {
             self.last = Instant::now();
-            let rate = self.rate.sample(rows);
-            tell(&headline(plan, progress, rows, rate));
+            tell(&headline(plan, progress, rows));
         }
     }
 
@@ -88,15 +89,19 @@ impl Terminal {
     }
 }
 
-fn headline(plan: &Plan, progress: &Progress, rows: u64, rate: f64) -> String {
+fn headline(plan: &Plan, progress: &Progress, rows: u64) -> String {
+    let seconds = progress.started.elapsed().as_secs_f64();
     format!(
-        "{}  {} rows in, {} rows/s, {} epochs complete, {:.0} s",
+        "{}  {} rows in, {} rows/s, {} epochs complete, {seconds:.0} s",
         plan.pipeline,
         grouped(rows),
-        grouped(rate as u64),
+        grouped(rate(rows, seconds)),
         progress.epochs(),
-        progress.started.elapsed().as_secs_f64()
     )
+}
+
+fn rate(rows: u64, seconds: f64) -> u64 {
+    if seconds > 0.0 { (rows as f64 / seconds) as u64 } else { 0 }
 }
 
 #[expect(clippy::print_stderr, reason = "the progress display of the command line")]
@@ -114,7 +119,6 @@ pub(crate) fn summary(plan: &Plan, progress: &Progress, elapsed: Duration, urls:
         let _ = writeln!(out, "{}: nothing new to process ({seconds:.1} s)", plan.pipeline);
         return out;
     }
-    let rate = if seconds > 0.0 { rows as f64 / seconds } else { 0.0 };
     let _ = writeln!(
         out,
         "{}: {} rows in {} epoch{} in {seconds:.1} s ({} rows/s)",
@@ -122,7 +126,7 @@ pub(crate) fn summary(plan: &Plan, progress: &Progress, elapsed: Duration, urls:
         grouped(rows),
         progress.epochs(),
         if progress.epochs() == 1 { "" } else { "s" },
-        grouped(rate as u64)
+        grouped(rate(rows, seconds))
     );
     let tables = progress.tables();
     let width = tables.keys().map(String::len).max().unwrap_or(0).max(5);

@@ -25,7 +25,7 @@ pub struct RunOptions {
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { workers: 1, queue_bytes: 64 << 20 }
+        Self { workers: 1, queue_bytes: 32 << 20 }
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Input, Outputs, StageError};
+use crate::spec::Problem;
 use crate::storage::Storage;
 
 /// For [`StageConfig::resolve`](super::StageConfig::resolve).
@@ -13,6 +14,22 @@ pub struct ResolveContext {
     pub storage: Storage,
     /// Runs async code to its end; `resolve` is not called on a worker.
     pub runtime: tokio::runtime::Handle,
+}
+
+impl ResolveContext {
+    /// That a URL in a field of the configuration has a form that can be opened; whether something is there is not
+    /// looked at.
+    ///
+    /// # Errors
+    /// A problem of that field: an unknown scheme, a missing option.
+    pub fn openable(&self, field: &str, url: &str) -> Result<(), Vec<Problem>> {
+        let Err(error) = self.storage.open(url) else { return Ok(()) };
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        Err(vec![Problem::field(field, format!("{error}{cause}")).label("cannot be opened").help(
+            "known are local paths and URLs such as s3://bucket/folder; options come from `storage:` and from AWS_… \
+             variables",
+        )])
+    }
 }
 
 /// For [`StageConfig::build`](super::StageConfig::build).

@@ -53,9 +53,9 @@ pub struct Generate {
 enum Column {
     /// Whole numbers that count up from this one.
     Sequence(i64),
-    /// Whole numbers, evenly spread.
+    /// Whole numbers from `min` to `max`, both included, evenly spread.
     Int { min: i64, max: i64 },
-    /// Floating point numbers, evenly spread.
+    /// Floating point numbers from `min` to `max`, evenly spread.
     Float { min: f64, max: f64 },
     /// One of these texts, evenly spread.
     Choice(#[schemars(length(min = 1))] Vec<String>),

@@ -3,7 +3,7 @@
 use alluvium_engine::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use alluvium_engine::spec::{Problem, type_name};
 use alluvium_engine::stage::{
-    Committer, Input, Outputs, Role, Sink, Stage, StageConfig, StageContext, StageError, Table, Writer,
+    Committer, Input, Outputs, ResolveContext, Role, Sink, Stage, StageConfig, StageContext, StageError, Table, Writer,
 };
 
 use crate::append::{AppendCommitter, AppendWriter};
@@ -43,7 +43,7 @@ pub struct Delta {
 }
 
 /// How rows go in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Mode {
     /// Rows are added.
@@ -56,7 +56,7 @@ pub(crate) enum Mode {
 }
 
 /// What to do when the table has other columns than the rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum OnSchemaChange {
     /// The run does not start.
@@ -69,6 +69,10 @@ pub(crate) enum OnSchemaChange {
 impl StageConfig for Delta {
     const KIND: &'static str = "delta";
     const ROLE: Role = Role::Sink;
+
+    fn resolve(&mut self, context: &ResolveContext) -> Result<(), Vec<Problem>> {
+        context.openable("table", &self.table)
+    }
 
     fn check(&self, inputs: &[Input]) -> Result<Outputs, Vec<Problem>> {
         let Some(input) = inputs.first() else { return Err(vec![Problem::new("the stage has no input")]) };

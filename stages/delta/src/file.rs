@@ -22,7 +22,7 @@ use crate::stats::stats;
 /// A file of this size is closed and the next one begun.
 pub(crate) const TARGET_BYTES: usize = 128 << 20;
 /// A row group is closed when its encoded columns take this much memory.
-const GROUP_BYTES: usize = 16 << 20;
+const GROUP_BYTES: usize = 8 << 20;
 /// Encoded bytes leave memory in parts of this size.
 const PART_BYTES: usize = 8 << 20;
 /// Parts on their way at once.

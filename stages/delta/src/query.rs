@@ -122,8 +122,19 @@ fn describe(error: &alluvium_engine::stage::StageError) -> String {
     format!("{error}{cause}")
 }
 
+/// What is wrong, without DataFusion's wrapping.
 fn first(error: &DataFusionError) -> String {
-    error.find_root().strip_backtrace()
+    match error.find_root() {
+        DataFusionError::SQL(error, _) => {
+            let text = error.to_string();
+            format!("not valid SQL: {}", text.trim_start_matches("sql parser error: "))
+        }
+        DataFusionError::SchemaError(error, _) => error.to_string(),
+        other => {
+            let text = other.strip_backtrace();
+            text.strip_prefix("Error during planning: ").map_or(text.clone(), Into::into)
+        }
+    }
 }
 
 fn show(rows: &[RecordBatch], format: Format) -> Result<String, String> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alluvium_engine::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use alluvium_engine::spec::{Columns, Problem, timestamp};
-use alluvium_engine::stage::{Input, Outputs, Role, Stage, StageConfig, StageContext, StageError};
+use alluvium_engine::stage::{Input, Outputs, ResolveContext, Role, Stage, StageConfig, StageContext, StageError};
 use indexmap::IndexMap;
 
 use crate::read::FilesSource;
@@ -74,7 +74,7 @@ pub(crate) enum Added {
 }
 
 /// What becomes of a row that cannot be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum OnBadRow {
     /// The run stops; nothing of the epoch is committed.
@@ -106,6 +106,10 @@ impl Files {
 impl StageConfig for Files {
     const KIND: &'static str = "files";
     const ROLE: Role = Role::Source;
+
+    fn resolve(&mut self, context: &ResolveContext) -> Result<(), Vec<Problem>> {
+        context.openable("url", &self.url)
+    }
 
     fn check(&self, _inputs: &[Input]) -> Result<Outputs, Vec<Problem>> {
         let mut problems = Vec::new();

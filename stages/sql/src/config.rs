@@ -36,7 +36,7 @@ pub struct Sql {
 }
 
 /// What becomes of a row for which an expression fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum OnBadRow {
     /// The run stops; nothing of the epoch is committed.

@@ -189,7 +189,7 @@ fn whole_input(what: &str, instead: &str) -> Refused {
     Refused {
         message: format!("{what} needs more than one row, and a `sql` stage runs on every batch by itself"),
         help: Some(instead.into()),
-        word: what.split(' ').next().map(Into::into),
+        word: what.trim_start_matches("a ").split(' ').next().map(Into::into),
         unknown: None,
     }
 }

@@ -39,16 +39,14 @@ impl Refused {
 pub(crate) fn refuse(error: DataFusionError, input: &SchemaRef) -> Refused {
     let columns: Vec<String> = input.fields().iter().map(|f| f.name().clone()).collect();
     let root = error.find_root();
-    if let DataFusionError::SchemaError(schema, _) = root
-        && let SchemaError::FieldNotFound { field, .. } = schema.as_ref()
-    {
-        let name = field.name().to_owned();
-        return Refused {
-            message: format!("there is no column `{name}`"),
-            word: Some(name.clone()),
-            unknown: Some((name, columns)),
-            help: None,
-        };
+    if let DataFusionError::SchemaError(schema, _) = root {
+        match schema.as_ref() {
+            SchemaError::FieldNotFound { field, .. } => return no_column(field.name(), columns),
+            SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+                return twice(name);
+            }
+            SchemaError::AmbiguousReference { field } => return twice(field.name()),
+        }
     }
     if let DataFusionError::SQL(error, _) = root {
         return not_sql(error);
@@ -57,6 +55,13 @@ pub(crate) fn refuse(error: DataFusionError, input: &SchemaRef) -> Refused {
     let text = in_words(text.split_once(": ").map_or(text.as_str(), |(_, rest)| rest).trim());
     if ["DDL", "DML", "Statement"].iter().any(|what| text.starts_with(&format!("{what} not supported"))) {
         return Refused { message: "a `sql` stage runs one SELECT and changes nothing".into(), ..Refused::default() };
+    }
+    if text.starts_with("Projections require unique expression names") {
+        return Refused {
+            message: "two columns of the result are the same expression, and so have the same name".into(),
+            help: Some("give each a name of its own with AS".into()),
+            ..Refused::default()
+        };
     }
     if let Some(path) = text.strip_prefix("table '").and_then(|t| t.strip_suffix("' not found")) {
         let table = path.rsplit('.').next().unwrap_or(path).to_owned();
@@ -68,6 +73,26 @@ pub(crate) fn refuse(error: DataFusionError, input: &SchemaRef) -> Refused {
         };
     }
     Refused { message: text, ..Refused::default() }
+}
+
+fn twice(name: &str) -> Refused {
+    Refused {
+        message: format!("two columns of the result are named `{name}`"),
+        help: Some("give one of them another name with AS".into()),
+        ..Refused::default()
+    }
+}
+
+fn no_column(name: &str, columns: Vec<String>) -> Refused {
+    let refused =
+        Refused { message: format!("there is no column `{name}`"), word: Some(name.into()), ..Refused::default() };
+    match columns.iter().find(|column| column.eq_ignore_ascii_case(name)) {
+        Some(column) => Refused {
+            help: Some(format!("SQL reads a name without quotes in lower case: write \"{column}\"")),
+            ..refused
+        },
+        None => Refused { unknown: Some((name.into(), columns)), ..refused },
+    }
 }
 
 /// The parser's words without its wrapping. Its line and column are those of the query alone, so the word is shown,

@@ -12,14 +12,14 @@ use super::exact::ExactSum;
 pub(crate) struct Totals(pub(crate) Vec<Total>);
 
 /// The total of one aggregate. Values that are only compared are kept in the form of Arrow rows, where the order of
-/// bytes is the order of values.
+/// bytes is the order of values. The larger ones are boxed: there is one for each group, and most are counts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Total {
     Count(i64),
     /// Sum and number of whole numbers. 128 bits hold 2^64 of the greatest ones.
-    Whole(i128, i64),
+    Whole(Box<(i128, i64)>),
     /// Sum and number of floating point numbers.
-    Float(ExactSum, i64),
+    Float(Box<(ExactSum, i64)>),
     Min(Option<Box<[u8]>>),
     Max(Option<Box<[u8]>>),
 }
@@ -29,8 +29,8 @@ impl Total {
     pub(crate) fn none(function: Function, floating: bool) -> Self {
         match function {
             Function::Count => Self::Count(0),
-            Function::Sum | Function::Avg if floating => Self::Float(ExactSum::default(), 0),
-            Function::Sum | Function::Avg => Self::Whole(0, 0),
+            Function::Sum | Function::Avg if floating => Self::Float(Box::default()),
+            Function::Sum | Function::Avg => Self::Whole(Box::default()),
             Function::Min => Self::Min(None),
             Function::Max => Self::Max(None),
         }
@@ -48,13 +48,13 @@ impl Total {
     fn add(&mut self, other: &Self) {
         match (self, other) {
             (Self::Count(a), Self::Count(b)) => *a += b,
-            (Self::Whole(a, n), Self::Whole(b, m)) => {
-                *a += b;
-                *n += m;
+            (Self::Whole(a), Self::Whole(b)) => {
+                a.0 += b.0;
+                a.1 += b.1;
             }
-            (Self::Float(a, n), Self::Float(b, m)) => {
-                a.add(b);
-                *n += m;
+            (Self::Float(a), Self::Float(b)) => {
+                a.0.add(&b.0);
+                a.1 += b.1;
             }
             (this @ (Self::Min(_) | Self::Max(_)), Self::Min(Some(value)) | Self::Max(Some(value))) => {
                 this.compare(value)

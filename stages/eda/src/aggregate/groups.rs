@@ -144,13 +144,13 @@ impl Values {
         match (self, total) {
             (Self::Rows, Total::Count(n)) => *n += 1,
             (Self::Present(values), Total::Count(n)) => *n += i64::from(values.is_valid(row)),
-            (Self::Whole(values), Total::Whole(sum, n)) if values.is_valid(row) => {
-                *sum += i128::from(values.value(row));
-                *n += 1;
+            (Self::Whole(values), Total::Whole(sum)) if values.is_valid(row) => {
+                sum.0 += i128::from(values.value(row));
+                sum.1 += 1;
             }
-            (Self::Float(values), Total::Float(sum, n)) if values.is_valid(row) => {
-                sum.add(&ExactSum::of(values.value(row)));
-                *n += 1;
+            (Self::Float(values), Total::Float(sum)) if values.is_valid(row) => {
+                sum.0.add(&ExactSum::of(values.value(row)));
+                sum.1 += 1;
             }
             (Self::Compared(rows, values), total) if values.is_valid(row) => total.compare(rows.row(row).as_ref()),
             _ => {}
@@ -180,7 +180,7 @@ fn finish<'t, I: Iterator<Item = &'t Total>>(
         (Function::Avg, _) => Arc::new(totals().map(mean).collect::<Float64Array>()),
         _ if column.input.is_floating() => Arc::new(
             totals()
-                .map(|t| if let Total::Float(sum, n) = t { (*n > 0).then(|| sum.value()) } else { None })
+                .map(|t| if let Total::Float(sum) = t { (sum.1 > 0).then(|| sum.0.value()) } else { None })
                 .collect::<Float64Array>(),
         ),
         _ => Arc::new(totals().map(whole).collect::<Result<Int64Array, _>>()?),
@@ -196,16 +196,16 @@ fn nothing(data_type: &DataType, converter: &RowConverter) -> Result<Vec<u8>, St
 
 fn mean(total: &Total) -> Option<f64> {
     match total {
-        Total::Whole(sum, n) if *n > 0 => Some(*sum as f64 / *n as f64),
-        Total::Float(sum, n) if *n > 0 => Some(sum.value() / *n as f64),
+        Total::Whole(sum) if sum.1 > 0 => Some(sum.0 as f64 / sum.1 as f64),
+        Total::Float(sum) if sum.1 > 0 => Some(sum.0.value() / sum.1 as f64),
         _ => None,
     }
 }
 
 fn whole(total: &Total) -> Result<Option<i64>, StageError> {
     match total {
-        Total::Whole(sum, n) if *n > 0 => i64::try_from(*sum).map(Some).map_err(|_| {
-            StageError::user(format!("a sum has left the range of 64-bit whole numbers: {sum}"))
+        Total::Whole(sum) if sum.1 > 0 => i64::try_from(sum.0).map(Some).map_err(|_| {
+            StageError::user(format!("a sum has left the range of 64-bit whole numbers: {}", sum.0))
                 .hint("sum a double instead: `sum: CAST(x AS DOUBLE)`")
         }),
         _ => Ok(None),
