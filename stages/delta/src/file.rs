@@ -23,6 +23,8 @@ use crate::stats::stats;
 pub(crate) const TARGET_BYTES: usize = 128 << 20;
 /// A row group is closed when its encoded columns take this much memory.
 const GROUP_BYTES: usize = 8 << 20;
+/// A column whose distinct values take more is not worth a dictionary: looking them up costs more than it saves.
+const DICTIONARY_BYTES: usize = 64 << 10;
 /// Encoded bytes leave memory in parts of this size.
 const PART_BYTES: usize = 8 << 20;
 /// Parts on their way at once.
@@ -76,6 +78,7 @@ impl DataFile {
         let encoding = |e: ParquetError| StageError::internal("rows cannot be encoded as Parquet").because(e);
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(encoding)?))
+            .set_dictionary_page_size_limit(DICTIONARY_BYTES)
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_created_by(concat!("alluvium ", env!("CARGO_PKG_VERSION")).into())
             .build();
