@@ -21,6 +21,7 @@ mod faults;
 mod files;
 mod golden;
 mod job;
+mod partitions;
 mod secrets;
 mod sql;
 mod template;

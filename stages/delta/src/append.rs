@@ -74,9 +74,7 @@ impl AppendWriter {
 #[async_trait]
 impl Writer for AppendWriter {
     async fn write(&mut self, epoch: Epoch, batch: RecordBatch) -> Result<(), StageError> {
-        let parts = split(&batch, &self.target.config.partition_by)
-            .map_err(|e| StageError::internal("rows cannot be split by partition").because(e))?;
-        for (partition, rows) in parts {
+        for (partition, rows) in split(&batch, &self.target.config.partition_by)? {
             self.add(epoch, partition, rows).await?;
         }
         Ok(())
@@ -99,28 +97,31 @@ impl Writer for AppendWriter {
 }
 
 /// Rows by partition, without the partition columns: their values are in the log.
-fn split(batch: &RecordBatch, by: &[String]) -> Result<Vec<(Partition, RecordBatch)>, ArrowError> {
+fn split(batch: &RecordBatch, by: &[String]) -> Result<Vec<(Partition, RecordBatch)>, StageError> {
+    let failed = |e: ArrowError| StageError::internal("rows cannot be split by partition").because(e);
     if by.is_empty() {
         return Ok(vec![(Partition::new(), batch.clone())]);
     }
     let schema = batch.schema();
-    let texts: Vec<ArrayRef> =
-        by.iter().map(|c| cast(batch.column(schema.index_of(c)?), &DataType::Utf8)).collect::<Result<_, _>>()?;
+    let text = |column: &String| cast(batch.column(schema.index_of(column)?), &DataType::Utf8);
+    let texts: Vec<ArrayRef> = by.iter().map(text).collect::<Result<_, _>>().map_err(failed)?;
+    for (column, text) in by.iter().zip(&texts) {
+        if text.as_string::<i32>().iter().any(|t| t == Some("")) {
+            return Err(StageError::user(format!("partition column `{column}` has an empty text")).hint(format!(
+                "a Delta table cannot tell an empty text from NULL in a partition: decide in a `sql` stage before, for \
+                 example with `NULLIF({column}, '') AS {column}`"
+            )));
+        }
+    }
     let mut rows: BTreeMap<Partition, Vec<u32>> = BTreeMap::new();
     for (row, number) in (0..batch.num_rows()).zip(0_u32..) {
-        // The protocol has no empty string: it means NULL.
-        let value = |t: &ArrayRef| {
-            Some(t.as_string::<i32>())
-                .filter(|_| !t.is_null(row))
-                .map(|s| s.value(row).to_owned())
-                .filter(|s| !s.is_empty())
-        };
+        let value = |t: &ArrayRef| t.is_valid(row).then(|| t.as_string::<i32>().value(row).to_owned());
         rows.entry(texts.iter().map(value).collect()).or_default().push(number);
     }
     let kept: Vec<usize> = (0..schema.fields().len()).filter(|&i| !by.contains(schema.field(i).name())).collect();
-    let data = batch.project(&kept)?;
+    let data = batch.project(&kept).map_err(failed)?;
     rows.into_iter()
-        .map(|(partition, list)| Ok((partition, take_record_batch(&data, &UInt32Array::from(list))?)))
+        .map(|(partition, list)| Ok((partition, take_record_batch(&data, &UInt32Array::from(list)).map_err(failed)?)))
         .collect()
 }
 

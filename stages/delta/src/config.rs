@@ -34,7 +34,8 @@ pub struct Delta {
     /// rows that come later change nothing. Not needed after an `aggregate`.
     #[serde(default)]
     pub(crate) latest_by: Option<String>,
-    /// Columns by whose values files are split into folders. Only for `append`.
+    /// Columns by whose values files are split into folders. Only for `append`. An empty text cannot be such a value: a
+    /// Delta table would read it as NULL.
     #[serde(default)]
     pub(crate) partition_by: Vec<String>,
     /// What to do when the table exists and has other columns.
