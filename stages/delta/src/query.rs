@@ -132,7 +132,7 @@ fn first(error: &DataFusionError) -> String {
         DataFusionError::SchemaError(error, _) => error.to_string(),
         other => {
             let text = other.strip_backtrace();
-            text.strip_prefix("Error during planning: ").map_or(text.clone(), Into::into)
+            text.trim_start_matches("Error during planning: ").replace("datafusion.public.", "")
         }
     }
 }
