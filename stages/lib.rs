@@ -21,4 +21,5 @@ pub fn registry() -> Registry {
         .with::<alluvium_basic::Blackhole>()
         // Commands
         .with_command(alluvium_delta::QueryCommand)
+        .with_command(alluvium_classify::ModelCommand)
 }

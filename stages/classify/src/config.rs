@@ -1,23 +1,25 @@
-//! `kind: classify`: what the stage's YAML says, and the running stage.
+//! `kind: classify`: what the stage's YAML says.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use alluvium_engine::arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray};
 use alluvium_engine::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use alluvium_engine::spec::{Problem, type_name};
-use alluvium_engine::stage::{
-    Input, Output, Outputs, ResolveContext, Role, Stage, StageConfig, StageContext, StageError, Transform,
-};
+use alluvium_engine::stage::{Input, Outputs, ResolveContext, Role, Stage, StageConfig, StageContext, StageError};
+use alluvium_engine::storage::Storage;
+use indexmap::IndexMap;
 
-use crate::{Model, ModelError, Prediction};
+use crate::checkpoint::{cache, fetch};
+use crate::stage::Classifying;
+use crate::{Device, Model, ModelError, Options, Precision, Preprocess};
 
 /// Classifies a text column with a transformer, in the process. Adds the label and its probability in percent.
 ///
-/// The model is a Hugging Face directory (`config.json`, `tokenizer.json`, `model.safetensors`) of a BERT sequence
-/// classifier, or `builtin`: a small model of tweet sentiment. Its name, version and hash go into the metadata of every
-/// commit downstream. A NULL text gives a NULL label and score.
+/// The model is a Hugging Face directory (`config.json`, `tokenizer.json`, `model.safetensors`) of a BERT, RoBERTa,
+/// XLM-RoBERTa or DistilBERT sequence classifier, the URL of one, or `builtin`: a small model of tweet sentiment. Its
+/// name, version and hash go into the metadata of every commit downstream. A NULL text gives NULLs. A text that is longer
+/// than the model takes loses its end.
 ///
 /// ```yaml
 /// score: { kind: classify, input: silver, text: cleaned_text, label: sentiment, score: confidence }
@@ -27,7 +29,7 @@ use crate::{Model, ModelError, Prediction};
 pub struct Classify {
     /// The column with the text.
     text: String,
-    /// `builtin`, or the path of a directory.
+    /// `builtin`, the path of a directory, or a URL such as `s3://bucket/models/roberta`, which is fetched once.
     #[serde(default = "builtin")]
     model: String,
     /// Name of the added column with the label (string).
@@ -36,6 +38,21 @@ pub struct Classify {
     /// Name of the added column with the label's probability in percent (double, 0-100).
     #[serde(default = "score")]
     score: String,
+    /// More added columns, each with the probability of a label in percent: names of columns by label.
+    #[serde(default)]
+    scores: IndexMap<String, String>,
+    /// Names to use instead of the model's own labels, in the order of its ids.
+    #[serde(default)]
+    labels: Option<Vec<String>>,
+    /// What is done to a text before the tokenizer sees it.
+    #[serde(default)]
+    preprocess: Preprocess,
+    /// How exactly the model is computed. Less than `float32` is faster, and changes some predictions.
+    #[serde(default)]
+    precision: Precision,
+    /// Where the model runs.
+    #[serde(default)]
+    device: Device,
     #[serde(skip)]
     loaded: Option<Arc<Model>>,
 }
@@ -52,13 +69,48 @@ fn score() -> String {
     "score".into()
 }
 
+/// Opens a model by what a spec or a command line calls it; one at a URL is fetched first.
+pub(crate) fn open(
+    model: &str,
+    options: Options,
+    storage: &Storage,
+    runtime: &tokio::runtime::Handle,
+) -> Result<Model, ModelError> {
+    if model == "builtin" {
+        return Model::builtin(options);
+    }
+    if !model.contains("://") {
+        return Model::open(Path::new(model), options);
+    }
+    let failed = |problem: String| ModelError::Fetch { url: model.to_owned(), problem };
+    let location = storage.open(model).map_err(|error| failed(error.to_string()))?;
+    if location.root == "file://" {
+        return Model::open(&Path::new("/").join(location.path.as_ref()), options);
+    }
+    let directory = runtime.block_on(fetch(model, &location, &cache()))?;
+    Model::open_as(location.path.filename().unwrap_or(model), &directory, options)
+}
+
 impl StageConfig for Classify {
     const KIND: &'static str = "classify";
     const ROLE: Role = Role::Transform;
 
-    fn resolve(&mut self, _context: &ResolveContext) -> Result<(), Vec<Problem>> {
-        let loaded = if self.model == "builtin" { Model::builtin() } else { Model::open(Path::new(&self.model)) };
-        self.loaded = Some(loaded.map_err(|e| vec![Problem::field("model", e.to_string()).label("cannot be used")])?);
+    fn resolve(&mut self, context: &ResolveContext) -> Result<(), Vec<Problem>> {
+        let options = Options {
+            precision: self.precision,
+            device: self.device,
+            preprocess: self.preprocess,
+            labels: self.labels.clone(),
+        };
+        let opened = open(&self.model, options, &context.storage, &context.runtime).map_err(|error| {
+            let field = match error {
+                ModelError::Labels { .. } => "labels",
+                ModelError::Device { .. } => "device",
+                _ => "model",
+            };
+            vec![Problem::field(field, error.to_string()).label("cannot be used")]
+        })?;
+        self.loaded = Some(Arc::new(opened));
         Ok(())
     }
 
@@ -84,15 +136,8 @@ impl StageConfig for Classify {
             }
             Ok(_) => {}
         }
-        for (key, name) in [("label", &self.label), ("score", &self.score)] {
-            if input.schema.field_with_name(name).is_ok() || (key == "score" && name == &self.label) {
-                problems.push(
-                    Problem::field(key, format!("there is already a column `{name}`"))
-                        .label("the name is taken")
-                        .help("choose another name"),
-                );
-            }
-        }
+        self.check_labels(&mut problems);
+        self.check_names(input, &mut problems);
         if let Some(keys) = &input.keys {
             problems.push(
                 Problem::field(
@@ -113,56 +158,71 @@ impl StageConfig for Classify {
 
     fn build(&self, context: &StageContext) -> Result<Stage, StageError> {
         let model = self.loaded.clone().ok_or_else(|| StageError::internal("the model is not loaded"))?;
-        Ok(Stage::transform(Classifying { model, text: self.text.clone(), schema: context.outputs.schema.clone() }))
+        let labels = &model.info.labels;
+        let scores = self.scores.keys().filter_map(|label| labels.iter().position(|l| l == label)).collect();
+        let schema = context.outputs.schema.clone();
+        Ok(Stage::transform(Classifying::new(&context.stage, model, self.text.clone(), scores, schema)))
     }
 }
 
 impl Classify {
+    /// That `scores` names labels of the model.
+    fn check_labels(&self, problems: &mut Vec<Problem>) {
+        let Some(model) = &self.loaded else { return };
+        let labels = &model.info.labels;
+        for label in self.scores.keys().filter(|label| !labels.contains(label)) {
+            problems.push(
+                Problem::field(&format!("scores.{label}"), format!("the model has no label `{label}`"))
+                    .label("not a label")
+                    .suggest(label, labels.iter().map(String::as_str), "labels"),
+            );
+        }
+        if let Some(names) = &self.labels
+            && let Some(twice) = names.iter().enumerate().find(|(at, name)| names.iter().take(*at).any(|n| n == *name))
+        {
+            problems
+                .push(Problem::field("labels", format!("`{}` is given twice", twice.1)).label("labels must differ"));
+        }
+    }
+
+    /// That the added columns have names that are free.
+    fn check_names(&self, input: &Input, problems: &mut Vec<Problem>) {
+        let scores = self.scores.iter().map(|(label, name)| (format!("scores.{label}"), name));
+        let added = [("label".to_owned(), &self.label), ("score".to_owned(), &self.score)].into_iter().chain(scores);
+        let mut taken: Vec<&String> = Vec::new();
+        for (key, name) in added {
+            if input.schema.field_with_name(name).is_ok() || taken.contains(&name) {
+                problems.push(
+                    Problem::field(&key, format!("there is already a column `{name}`"))
+                        .label("the name is taken")
+                        .help("choose another name"),
+                );
+            }
+            taken.push(name);
+        }
+    }
+
     fn schema(&self, input: &SchemaRef) -> SchemaRef {
         let mut fields: Vec<Field> = input.fields().iter().map(|f| f.as_ref().clone()).collect();
         fields.push(Field::new(&self.label, DataType::Utf8, true));
-        fields.push(Field::new(&self.score, DataType::Float64, true));
+        let numbers = [&self.score].into_iter().chain(self.scores.values());
+        fields.extend(numbers.map(|name| Field::new(name, DataType::Float64, true)));
         Arc::new(Schema::new(fields))
     }
 
     fn lineage(&self) -> BTreeMap<String, String> {
         let Some(model) = &self.loaded else { return BTreeMap::new() };
         let info = &model.info;
-        [("modelName", &info.name), ("modelVersion", &info.version), ("modelHash", &info.hash)]
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value.clone()))
-            .collect()
+        let mut lineage: BTreeMap<String, String> =
+            [("modelName", &info.name), ("modelVersion", &info.version), ("modelHash", &info.hash)]
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.clone()))
+                .collect();
+        if let (Precision::Int8 | Precision::Bfloat16, Ok(serde_json::Value::String(precision))) =
+            (self.precision, serde_json::to_value(self.precision))
+        {
+            lineage.insert("modelPrecision".to_owned(), precision);
+        }
+        lineage
     }
-}
-
-struct Classifying {
-    model: Arc<Model>,
-    text: String,
-    schema: SchemaRef,
-}
-
-impl Transform for Classifying {
-    fn batch(&mut self, batch: RecordBatch, output: &mut Output) -> Result<(), StageError> {
-        let column = batch.column_by_name(&self.text).ok_or_else(|| StageError::internal("the text column is gone"))?;
-        let texts: Vec<Option<&str>> = column.as_string::<i32>().iter().collect();
-        let predictions = self.model.classify(&texts).map_err(failed)?;
-        let labels = &self.model.info.labels;
-        let label = |p: &Option<Prediction>| p.as_ref().and_then(|p| labels.get(p.label)).cloned();
-        let score = |p: &Option<Prediction>| {
-            p.as_ref().and_then(|p| p.probabilities.get(p.label)).map(|s| f64::from(*s) * 100.0)
-        };
-        let mut columns = batch.columns().to_vec();
-        columns.push(Arc::new(predictions.iter().map(label).collect::<StringArray>()) as ArrayRef);
-        columns.push(Arc::new(predictions.iter().map(score).collect::<Float64Array>()));
-        let batch = RecordBatch::try_new(self.schema.clone(), columns)
-            .map_err(|e| StageError::internal("predictions do not fit").because(e))?;
-        output.emit(batch);
-        Ok(())
-    }
-}
-
-fn failed(error: ModelError) -> StageError {
-    StageError::user("a text cannot be classified")
-        .hint("the message names the text; filter it with a `sql` stage before, or use another model")
-        .because(error)
 }

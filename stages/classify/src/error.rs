@@ -1,7 +1,12 @@
 //! What can be wrong with a model or with a text given to it.
 
-use std::fmt;
+mod tensor;
+
+pub use tensor::TensorProblem;
+
 use std::path::PathBuf;
+
+use tensor::Listed;
 
 /// Why a model cannot be opened, or why a text cannot be classified.
 ///
@@ -11,8 +16,8 @@ use std::path::PathBuf;
 pub enum ModelError {
     /// The path of the model is no directory.
     #[error(
-        "{}: no such directory; expected a directory with config.json, tokenizer.json and model.safetensors \
-         (a model is never downloaded: give a path on this machine, or `builtin`)",
+        "{}: no such directory; expected a directory with config.json, tokenizer.json and model.safetensors, the URL of one, \
+         or `builtin`",
         path.display()
     )]
     NoDirectory {
@@ -67,27 +72,33 @@ pub enum ModelError {
         expected: String,
     },
 
-    /// model.safetensors is damaged or of another format.
-    #[error("{file}: not a complete safetensors file ({bytes} bytes): {source}; copy or download it again")]
+    /// A safetensors file is damaged or of another format.
+    #[error("{file}: not a complete safetensors file ({bytes} bytes): {problem}; copy or download it again")]
     Safetensors {
         /// The file.
         file: String,
         /// Its size.
-        bytes: usize,
-        /// What the parser said.
-        source: safetensors::SafeTensorError,
+        bytes: u64,
+        /// What is wrong with it.
+        problem: String,
     },
 
     /// The weights are not those that config.json describes.
     #[error(
-        "{file}: {}; expected the weights that `BertForSequenceClassification.save_pretrained` writes for this config.json",
-        Listed(problems)
+        "{file}: {}; {}",
+        Listed(problems),
+        architecture.map_or_else(
+            || "the weights are damaged: copy or download them again".to_owned(),
+            |name| format!("expected the weights that `{name}.save_pretrained` writes for this config.json")
+        )
     )]
     Tensors {
         /// The file.
         file: String,
         /// All that is wrong, in the order of the model's layers.
         problems: Vec<TensorProblem>,
+        /// Name of the architecture, if the tensors are not its own.
+        architecture: Option<&'static str>,
     },
 
     /// tokenizer.json cannot be used.
@@ -143,9 +154,7 @@ pub enum ModelError {
     },
 
     /// The model gave NaN or an infinity for a text.
-    #[error(
-        "text {text}: the logit of label {label:?} is {value}, expected a finite number; the weights overflow in float32"
-    )]
+    #[error("text {text}: the logit of label {label:?} is {value}, expected a finite number; the weights overflow")]
     NotFinite {
         /// Index of the text in the batch.
         text: usize,
@@ -155,91 +164,85 @@ pub enum ModelError {
         value: f32,
     },
 
-    /// An implementation of [`Classifier`](crate::Classifier) gave something else than it was asked for, or failed.
-    #[error("the classifier failed: {problem}")]
-    Classifier {
-        /// What it gave, and what was expected.
+    /// The spec has other labels than the model.
+    #[error("{given} labels are given, but the model has {}: {}", labels.len(), labels.join(", "))]
+    Labels {
+        /// How many there are in the spec.
+        given: usize,
+        /// The model's own.
+        labels: Vec<String>,
+    },
+
+    /// The environment asks for instructions that the processor has not.
+    #[error("ALLUVIUM_CPU is {wanted:?}, but this processor has {available}; unset it, or take one of these")]
+    Instructions {
+        /// What it asks for.
+        wanted: String,
+        /// What there is.
+        available: String,
+    },
+
+    /// The device cannot be used.
+    #[error("device `cuda` cannot be used: {problem}; take `device: cpu`, or see the README's section on GPUs")]
+    Device {
+        /// Why.
+        problem: String,
+    },
+
+    /// The objects at a URL are no model.
+    #[error(
+        "{url}: expected objects named config.json, tokenizer.json and model.safetensors, found {}",
+        if found.is_empty() { "nothing".to_owned() } else { found.join(", ") }
+    )]
+    NothingToFetch {
+        /// The URL.
+        url: String,
+        /// Names of the objects there.
+        found: Vec<String>,
+    },
+
+    /// The objects at a URL cannot be read.
+    #[error("{url}: cannot be fetched: {problem}")]
+    Fetch {
+        /// The URL.
+        url: String,
+        /// What the store said.
+        problem: String,
+    },
+
+    /// The cache cannot be written.
+    #[error("{}: cannot be written: {source}; fetched models are kept there, ALLUVIUM_CACHE names another directory", path.display())]
+    Cache {
+        /// File or directory of the cache.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+
+    /// The network could not be computed.
+    #[error("the model cannot be computed: {problem}")]
+    Compute {
+        /// What the backend said.
         problem: String,
     },
 }
 
 impl ModelError {
-    /// The same error with the index of its text looked up in `rows`: for texts picked out of a larger batch.
-    pub(crate) fn at_rows(mut self, rows: &[usize]) -> Self {
+    /// The same error with the index of its text looked up in `rows`, and that of its label in `labels`: for texts
+    /// picked out of a larger batch.
+    pub(crate) fn at_rows(mut self, rows: &[usize], labels: &[String]) -> Self {
         if let Self::Tokenize { text, .. } | Self::Tokens { text, .. } | Self::NotFinite { text, .. } = &mut self
             && let Some(row) = rows.get(*text)
         {
             *text = *row;
         }
+        if let Self::NotFinite { label, .. } = &mut self
+            && let Some(name) = label.parse().ok().and_then(|index: usize| labels.get(index))
+        {
+            label.clone_from(name);
+        }
         self
     }
 }
 
-/// What is wrong with one tensor of model.safetensors.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TensorProblem {
-    /// config.json asks for a tensor that is not there.
-    #[error("tensor {0} is missing")]
-    Missing(
-        /// Name of the tensor.
-        String,
-    ),
-    /// A tensor is there that the architecture has no place for: it would be ignored silently.
-    #[error("tensor {0} is not part of the model")]
-    Unexpected(
-        /// Name of the tensor.
-        String,
-    ),
-    /// The shape is not the one that follows from config.json.
-    #[error("tensor {tensor} has shape {found:?}, expected {expected:?} by {keys} of config.json")]
-    Shape {
-        /// Name of the tensor.
-        tensor: String,
-        /// Shape in the file.
-        found: Vec<usize>,
-        /// Shape by config.json.
-        expected: Vec<usize>,
-        /// The keys of config.json that the expected shape comes from.
-        keys: &'static str,
-    },
-    /// The numbers are stored in a type that is not supported.
-    #[error("tensor {tensor} has type {found}, expected F32, F16 or BF16")]
-    DataType {
-        /// Name of the tensor.
-        tensor: String,
-        /// Type in the file.
-        found: String,
-    },
-    /// Some numbers are NaN or infinite.
-    #[error("tensor {tensor} has {count} values that are NaN or infinite, the first at position {first}")]
-    NotFinite {
-        /// Name of the tensor.
-        tensor: String,
-        /// How many.
-        count: usize,
-        /// Position of the first, counted over the whole tensor from 0.
-        first: usize,
-    },
-}
-
 const RESAVE_TOKENIZER: &str = "save it again with `AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)`";
-
-/// Problems in one line: a wrong `hidden_size` touches every tensor, so only the first few are spelled out.
-struct Listed<'a>(&'a [TensorProblem]);
-
-impl fmt::Display for Listed<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SHOWN: usize = 4;
-        for (number, problem) in self.0.iter().take(SHOWN).enumerate() {
-            if number > 0 {
-                f.write_str("; ")?;
-            }
-            problem.fmt(f)?;
-        }
-        match self.0.len().saturating_sub(SHOWN) {
-            0 => Ok(()),
-            more => write!(f, "; and {more} more"),
-        }
-    }
-}

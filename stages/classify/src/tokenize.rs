@@ -1,25 +1,26 @@
 //! Texts to token ids.
 
-use rayon::prelude::*;
 use tokenizers::{PostProcessor, TruncationParams};
 
 use crate::ModelError;
-use crate::checkpoint::BertConfig;
+use crate::checkpoint::Config;
 
 /// One text as the model reads it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tokens {
-    /// Ids of the tokens, `[CLS]` and `[SEP]` with them; one at least, the model's maximum at most.
-    pub ids: Vec<u32>,
+pub(crate) struct Tokens {
+    /// Ids of the tokens, the special ones with them; one at least, the model's maximum at most.
+    pub(crate) ids: Vec<u32>,
     /// Token type of each id; as long as `ids`, and 0 everywhere in ordinary models.
-    pub type_ids: Vec<u32>,
+    pub(crate) type_ids: Vec<u32>,
     /// Whether the text was longer than the model's maximum and lost its end.
-    pub truncated: bool,
+    pub(crate) truncated: bool,
 }
 
 /// A tokenizer.json made ready for one model: it truncates to the model's maximum and never pads.
 pub(crate) struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// The kind of its model, in the library's words.
+    pub(crate) kind: &'static str,
 }
 
 impl Tokenizer {
@@ -27,7 +28,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// If the library cannot read it, or if it gives ids or token types that the model has no embeddings for.
-    pub(crate) fn parse(file: &str, bytes: &[u8], config: &BertConfig) -> Result<Self, ModelError> {
+    pub(crate) fn parse(file: &str, bytes: &[u8], config: &Config) -> Result<Self, ModelError> {
         let tokenizer = |source| ModelError::Tokenizer { file: file.to_owned(), source };
         let special = |problem: String| ModelError::SpecialTokens { file: file.to_owned(), problem };
         let mut inner = tokenizers::Tokenizer::from_bytes(bytes).map_err(tokenizer)?;
@@ -43,43 +44,48 @@ impl Tokenizer {
         let added = inner.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         if added == 0 {
             return Err(special(
-                "adds no special tokens, expected a `post_processor` that adds [CLS] and [SEP]".to_owned(),
+                "adds no special tokens, expected a `post_processor` that adds one before and one after the text \
+                 ([CLS] and [SEP], or <s> and </s>)"
+                    .to_owned(),
             ));
         }
-        if added >= config.positions {
+        let most = config.max_tokens();
+        if added >= most {
             return Err(special(format!(
-                "adds {added} special tokens, expected fewer than `max_position_embeddings` in config.json ({})",
-                config.positions
+                "adds {added} special tokens, but the model takes {most} tokens by `max_position_embeddings` in config.json"
             )));
         }
-        let truncation = TruncationParams { max_length: config.positions, ..TruncationParams::default() };
+        let truncation = TruncationParams { max_length: most, ..TruncationParams::default() };
         inner.with_padding(None).with_truncation(Some(truncation)).map_err(tokenizer)?;
 
         // Token types come from a template that is the same for every text, so one text tells.
         let probe = inner.encode_fast("a", true).map_err(tokenizer)?;
-        match probe.get_type_ids().iter().max() {
-            Some(&most) if most as usize >= config.types => Err(special(format!(
-                "gives token type {most}, expected less than `type_vocab_size` in config.json ({})",
-                config.types
-            ))),
-            _ => Ok(Self { inner }),
+        if let (Some(types), Some(&most)) = (config.types, probe.get_type_ids().iter().max())
+            && most as usize >= types
+        {
+            return Err(special(format!(
+                "gives token type {most}, expected less than `type_vocab_size` in config.json ({types})"
+            )));
         }
+        let kind = match inner.get_model() {
+            tokenizers::ModelWrapper::BPE(_) => "BPE",
+            tokenizers::ModelWrapper::WordPiece(_) => "WordPiece",
+            tokenizers::ModelWrapper::WordLevel(_) => "WordLevel",
+            tokenizers::ModelWrapper::Unigram(_) => "Unigram",
+        };
+        Ok(Self { inner, kind })
     }
 
-    /// The tokens of each text, on all threads of the current rayon pool.
+    /// The tokens of a text.
     ///
     /// # Errors
-    /// If the library fails on a text; the error has the text's index.
-    pub(crate) fn encode(&self, texts: &[&str]) -> Result<Vec<Tokens>, ModelError> {
-        let encode = |(text, content): (usize, &&str)| {
-            let encoding =
-                self.inner.encode_fast(*content, true).map_err(|source| ModelError::Tokenize { text, source })?;
-            Ok(Tokens {
-                ids: encoding.get_ids().to_vec(),
-                type_ids: encoding.get_type_ids().to_vec(),
-                truncated: !encoding.get_overflowing().is_empty(),
-            })
-        };
-        texts.par_iter().enumerate().map(encode).collect()
+    /// If the library fails on it, with `text` as its index.
+    pub(crate) fn encode(&self, text: usize, content: &str) -> Result<Tokens, ModelError> {
+        let encoding = self.inner.encode_fast(content, true).map_err(|source| ModelError::Tokenize { text, source })?;
+        Ok(Tokens {
+            ids: encoding.get_ids().to_vec(),
+            type_ids: encoding.get_type_ids().to_vec(),
+            truncated: !encoding.get_overflowing().is_empty(),
+        })
     }
 }

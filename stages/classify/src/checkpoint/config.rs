@@ -1,21 +1,84 @@
-//! config.json: the sizes and labels of a model, or what about it is not supported.
+//! config.json: the architecture, sizes and labels of a model, or what about it is not supported.
 
-use std::collections::HashSet;
+mod keys;
 
 use serde_json::{Map, Value};
 
 use crate::ModelError;
-
-/// The one architecture that is supported.
-pub(crate) const ARCHITECTURE: &str = "BertForSequenceClassification";
+use crate::kernels::Activation;
+use crate::network::Positions;
+use keys::Keys;
 
 /// No known model comes near these; they keep a damaged file from asking for all memory.
 const MOST_LAYERS: usize = 1_000;
 const MOST: usize = 10_000_000;
 
-/// What config.json says about a `BertForSequenceClassification`.
+/// The architectures that are supported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Architecture {
+    Bert,
+    Roberta,
+    XlmRoberta,
+    DistilBert,
+}
+
+impl Architecture {
+    const ALL: [Self; 4] = [Self::Bert, Self::Roberta, Self::XlmRoberta, Self::DistilBert];
+
+    /// The name in `architectures`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Bert => "BertForSequenceClassification",
+            Self::Roberta => "RobertaForSequenceClassification",
+            Self::XlmRoberta => "XLMRobertaForSequenceClassification",
+            Self::DistilBert => "DistilBertForSequenceClassification",
+        }
+    }
+
+    /// The name in `model_type`, which is also what its tensors' names begin with, apart from XLM-RoBERTa's.
+    fn model_type(self) -> &'static str {
+        match self {
+            Self::Bert => "bert",
+            Self::Roberta => "roberta",
+            Self::XlmRoberta => "xlm-roberta",
+            Self::DistilBert => "distilbert",
+        }
+    }
+
+    /// What the architecture calls the sizes.
+    pub(crate) fn sizes(self) -> Sizes {
+        match self {
+            Self::DistilBert => Sizes {
+                layers: "n_layers",
+                hidden: "dim",
+                heads: "n_heads",
+                intermediate: "hidden_dim",
+                activation: "activation",
+            },
+            _ => Sizes {
+                layers: "num_hidden_layers",
+                hidden: "hidden_size",
+                heads: "num_attention_heads",
+                intermediate: "intermediate_size",
+                activation: "hidden_act",
+            },
+        }
+    }
+}
+
+/// Keys of config.json that differ between architectures.
+pub(crate) struct Sizes {
+    pub(crate) layers: &'static str,
+    pub(crate) hidden: &'static str,
+    pub(crate) heads: &'static str,
+    pub(crate) intermediate: &'static str,
+    activation: &'static str,
+}
+
+/// What config.json says about a sequence classifier.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct BertConfig {
+pub(crate) struct Config {
+    pub(crate) architecture: Architecture,
     /// `version`, if the file has such a key; Hugging Face gives it no meaning.
     pub(crate) version: Option<String>,
     pub(crate) layers: usize,
@@ -23,19 +86,24 @@ pub(crate) struct BertConfig {
     pub(crate) heads: usize,
     /// Width of the feed-forward part.
     pub(crate) intermediate: usize,
+    pub(crate) activation: Activation,
     /// Rows of the word embeddings.
     pub(crate) vocabulary: usize,
-    /// Rows of the position embeddings: the longest sequence.
+    /// Rows of the position embeddings.
     pub(crate) positions: usize,
-    /// Rows of the token type embeddings.
-    pub(crate) types: usize,
+    /// Which of them a token has.
+    pub(crate) numbering: Positions,
+    /// Rows of the token type embeddings; none where the architecture has no such thing.
+    pub(crate) types: Option<usize>,
     /// Epsilon of the layer norms.
     pub(crate) epsilon: f64,
     /// Label of each row of the classifier.
     pub(crate) labels: Vec<String>,
+    /// Each label is true or false for itself (sigmoid); otherwise one of them is true (softmax).
+    pub(crate) multi_label: bool,
 }
 
-impl BertConfig {
+impl Config {
     /// Reads the bytes of config.json; `file` is its name in messages.
     ///
     /// # Errors
@@ -45,138 +113,79 @@ impl BertConfig {
         let map: Map<String, Value> =
             serde_json::from_slice(bytes).map_err(|source| ModelError::Json { file: file.to_owned(), source })?;
         let keys = Keys { file, map: &map };
-        keys.supported()?;
+        let architecture = architecture(&keys)?;
+        let sizes = architecture.sizes();
+        // What would run but give other numbers than transformers does.
+        keys.one_of("model_type", None, &[architecture.model_type()])?;
+        keys.one_of("position_embedding_type", Some("absolute"), &["absolute"])?;
+        keys.is_false("is_decoder")?;
+        const PROBLEMS: [&str; 2] = ["single_label_classification", "multi_label_classification"];
+        let multi_label = keys.one_of("problem_type", Some(PROBLEMS[0]), &PROBLEMS)? == 1;
         let config = Self {
+            architecture,
             version: map.get("version").and_then(Value::as_str).map(str::to_owned),
-            layers: keys.size("num_hidden_layers", MOST_LAYERS)?,
-            hidden: keys.size("hidden_size", MOST)?,
-            heads: keys.size("num_attention_heads", MOST)?,
-            intermediate: keys.size("intermediate_size", MOST)?,
+            layers: keys.size(sizes.layers, MOST_LAYERS)?,
+            hidden: keys.size(sizes.hidden, MOST)?,
+            heads: keys.size(sizes.heads, MOST)?,
+            intermediate: keys.size(sizes.intermediate, MOST)?,
+            activation: activation(&keys, sizes.activation)?,
             vocabulary: keys.size("vocab_size", MOST)?,
             positions: keys.size("max_position_embeddings", MOST)?,
-            types: keys.size("type_vocab_size", MOST)?,
-            epsilon: keys.epsilon()?,
-            labels: keys.labels()?,
+            numbering: numbering(&keys, architecture)?,
+            types: match architecture {
+                Architecture::DistilBert => None,
+                _ => Some(keys.size("type_vocab_size", MOST)?),
+            },
+            epsilon: match architecture {
+                Architecture::DistilBert => 1e-12,
+                _ => keys.epsilon("layer_norm_eps", 1e-12)?,
+            },
+            labels: keys.labels(multi_label)?,
+            multi_label,
         };
         if !config.hidden.is_multiple_of(config.heads) {
-            let expected = format!("a divisor of `hidden_size` ({})", config.hidden);
-            return Err(wrong(file, "num_attention_heads", config.heads, expected));
+            let expected = format!("a divisor of `{}` ({})", sizes.hidden, config.hidden);
+            return Err(keys.wrong_value(sizes.heads, config.heads, expected));
+        }
+        if config.max_tokens() == 0 {
+            let expected = format!("more than {}, the positions that no token has", config.numbering.reserved());
+            return Err(keys.wrong_value("max_position_embeddings", config.positions, expected));
         }
         Ok(config)
     }
-}
 
-/// The object of config.json, asked key by key.
-struct Keys<'a> {
-    file: &'a str,
-    map: &'a Map<String, Value>,
-}
-
-impl Keys<'_> {
-    /// Refuses what would run but give other numbers than transformers does.
-    fn supported(&self) -> Result<(), ModelError> {
-        match self.map.get("architectures") {
-            Some(Value::Array(names)) if names.iter().any(|name| name == ARCHITECTURE) => {}
-            other => {
-                return Err(self.wrong(
-                    "architectures",
-                    other,
-                    format!("[{ARCHITECTURE:?}], a classifier in BERT's layout"),
-                ));
-            }
-        }
-        self.one_of("model_type", None, &["bert"])?;
-        // Both are the exact form with erf; `gelu_new` and others are approximations of it or other functions.
-        self.one_of("hidden_act", Some("gelu"), &["gelu", "gelu_python"])?;
-        self.one_of("position_embedding_type", Some("absolute"), &["absolute"])?;
-        self.one_of("problem_type", Some("single_label_classification"), &["single_label_classification"])?;
-        match self.present("is_decoder") {
-            None | Some(Value::Bool(false)) => Ok(()),
-            other => Err(self.wrong("is_decoder", other, "false".to_owned())),
-        }
-    }
-
-    /// A key that may be left out if it has a default, and must otherwise be one of a few strings.
-    fn one_of(&self, key: &str, default: Option<&str>, accepted: &[&str]) -> Result<(), ModelError> {
-        let value = self.present(key);
-        let text = match value {
-            None => default,
-            Some(value) => value.as_str(),
-        };
-        match text {
-            Some(text) if accepted.contains(&text) => Ok(()),
-            _ => {
-                Err(self.wrong(key, value, accepted.iter().map(|a| format!("{a:?}")).collect::<Vec<_>>().join(" or ")))
-            }
-        }
-    }
-
-    fn size(&self, key: &str, most: usize) -> Result<usize, ModelError> {
-        let value = self.map.get(key);
-        let number = value.and_then(Value::as_u64).and_then(|number| usize::try_from(number).ok());
-        match number {
-            Some(number) if (1..=most).contains(&number) => Ok(number),
-            _ => Err(self.wrong(key, value, format!("a whole number from 1 to {most}"))),
-        }
-    }
-
-    fn epsilon(&self) -> Result<f64, ModelError> {
-        // Zero or less would divide by zero on a constant row.
-        match self.present("layer_norm_eps") {
-            None => Ok(1e-12),
-            value => match value.and_then(Value::as_f64) {
-                Some(epsilon) if epsilon > 0.0 && epsilon <= 1.0 => Ok(epsilon),
-                _ => Err(self.wrong("layer_norm_eps", value, "a number above 0 and at most 1".to_owned())),
-            },
-        }
-    }
-
-    /// `id2label` in the order of the ids, or transformers' default labels where a file leaves them out.
-    fn labels(&self) -> Result<Vec<String>, ModelError> {
-        let value = self.present("id2label");
-        let labels = match value {
-            None => {
-                let count = if self.map.contains_key("num_labels") { self.size("num_labels", MOST_LABELS)? } else { 2 };
-                (0..count).map(|id| format!("LABEL_{id}")).collect()
-            }
-            Some(Value::Object(names)) => (0..names.len())
-                .map(|id| match names.get(&id.to_string()) {
-                    Some(Value::String(label)) if !label.is_empty() => Ok(label.clone()),
-                    other => Err(self.wrong(
-                        &format!("id2label.{id}"),
-                        other,
-                        "a label: ids count from \"0\" without gaps".to_owned(),
-                    )),
-                })
-                .collect::<Result<Vec<_>, _>>()?,
-            other => return Err(self.wrong("id2label", other, "an object from id to label".to_owned())),
-        };
-        if labels.len() < 2 {
-            return Err(self.wrong(
-                "id2label",
-                value,
-                "two labels or more: a model with one output is a regression".to_owned(),
-            ));
-        }
-        let mut seen = HashSet::new();
-        if let Some(twice) = labels.iter().find(|label| !seen.insert(label.as_str())) {
-            return Err(wrong(self.file, "id2label", format!("using {twice:?} twice"), "labels that differ"));
-        }
-        Ok(labels)
-    }
-
-    /// A key's value; `null` counts as left out, as transformers writes it so.
-    fn present(&self, key: &str) -> Option<&Value> {
-        self.map.get(key).filter(|value| !value.is_null())
-    }
-
-    fn wrong(&self, key: &str, found: Option<&Value>, expected: String) -> ModelError {
-        wrong(self.file, key, found.map_or_else(|| "missing".to_owned(), Value::to_string), expected)
+    /// Longest sequence, the special tokens with it.
+    pub(crate) fn max_tokens(&self) -> usize {
+        self.positions.saturating_sub(self.numbering.reserved())
     }
 }
 
-const MOST_LABELS: usize = 100_000;
+fn architecture(keys: &Keys<'_>) -> Result<Architecture, ModelError> {
+    let value = keys.map.get("architectures");
+    let names = value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    Architecture::ALL.into_iter().find(|architecture| names.iter().any(|name| name == architecture.name())).ok_or_else(
+        || {
+            let known = Architecture::ALL.map(Architecture::name).join(", ");
+            keys.wrong("architectures", value, format!("one of {known}"))
+        },
+    )
+}
 
-fn wrong(file: &str, key: &str, found: impl ToString, expected: impl Into<String>) -> ModelError {
-    ModelError::Key { file: file.to_owned(), key: key.to_owned(), found: found.to_string(), expected: expected.into() }
+fn activation(keys: &Keys<'_>, key: &str) -> Result<Activation, ModelError> {
+    // The first two are the exact form with erf, the others its approximation with tanh.
+    const NAMES: [&str; 6] = ["gelu", "gelu_python", "gelu_new", "gelu_pytorch_tanh", "gelu_fast", "relu"];
+    Ok(match keys.one_of(key, Some("gelu"), &NAMES)? {
+        0 | 1 => Activation::Gelu,
+        2..=4 => Activation::GeluTanh,
+        _ => Activation::Relu,
+    })
+}
+
+fn numbering(keys: &Keys<'_>, architecture: Architecture) -> Result<Positions, ModelError> {
+    match architecture {
+        Architecture::Bert | Architecture::DistilBert => Ok(Positions::FromZero),
+        Architecture::Roberta | Architecture::XlmRoberta => {
+            Ok(Positions::AfterPadding { padding: keys.token_id("pad_token_id", 1)? })
+        }
+    }
 }

@@ -1,52 +1,72 @@
-//! model.safetensors: checked against the tensors that config.json implies, then read as float32.
+//! Safetensors files: checked against the tensors that config.json implies, then read as float32.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use half::{bf16, f16};
-use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::{Dtype, Metadata};
 
+use super::Content;
 use crate::{ModelError, TensorProblem};
+
+/// Longest header that is believed; the library has the same limit.
+const LONGEST_HEADER: u64 = 100_000_000;
 
 /// A tensor that config.json implies.
 pub(crate) struct Expected {
     pub(crate) name: String,
     pub(crate) shape: Vec<usize>,
     /// The keys of config.json that the shape comes from, for messages.
-    pub(crate) keys: &'static str,
+    pub(crate) keys: String,
 }
 
-/// The tensors of one model.safetensors.
+/// The tensors of a model.
 pub(crate) struct Weights<'a> {
-    file: String,
-    tensors: SafeTensors<'a>,
+    files: &'a [Content],
+    tensors: BTreeMap<String, Place>,
+}
+
+/// Where a tensor is.
+struct Place {
+    file: usize,
+    at: u64,
+    bytes: usize,
+    dtype: Dtype,
+    shape: Vec<usize>,
 }
 
 impl<'a> Weights<'a> {
-    /// Reads the header and checks that the file holds exactly the expected tensors, in their shapes.
+    /// Reads the headers and checks that the files together hold exactly the expected tensors, in their shapes.
     ///
-    /// `ignored` names tensors that may be there without a use. All problems are told at once.
+    /// `ignored` tells tensors that may be there without a use. All problems are told at once. `architecture` is for
+    /// messages.
     ///
     /// # Errors
-    /// If the file is damaged, or if a tensor is missing, unexpected, of another shape or of another type.
+    /// If a file is damaged, or if a tensor is missing, unexpected, of another shape or of another type.
     pub(crate) fn open(
-        file: String,
-        bytes: &'a [u8],
+        files: &'a [Content],
+        architecture: &'static str,
         expected: &[Expected],
-        ignored: &[&str],
+        ignored: impl Fn(&str) -> bool,
     ) -> Result<Self, ModelError> {
-        let tensors = SafeTensors::deserialize(bytes).map_err(|source| ModelError::Safetensors {
-            file: file.clone(),
-            bytes: bytes.len(),
-            source,
-        })?;
+        let mut tensors = BTreeMap::new();
+        for (file, content) in files.iter().enumerate() {
+            let (start, header) = header(content)?;
+            for (name, info) in header.tensors() {
+                let (from, to) = info.data_offsets;
+                let (at, bytes) = (start + from as u64, to - from);
+                tensors.insert(name, Place { file, at, bytes, dtype: info.dtype, shape: info.shape.clone() });
+            }
+        }
         let mut problems: Vec<_> = expected.iter().filter_map(|tensor| problem(&tensors, tensor)).collect();
-        let known: HashSet<_> =
-            expected.iter().map(|tensor| tensor.name.as_str()).chain(ignored.iter().copied()).collect();
-        let mut unexpected: Vec<_> = tensors.names().into_iter().filter(|name| !known.contains(name)).collect();
-        unexpected.sort_unstable();
-        problems.extend(unexpected.into_iter().map(|name| TensorProblem::Unexpected(name.to_owned())));
-        if problems.is_empty() { Ok(Self { file, tensors }) } else { Err(ModelError::Tensors { file, problems }) }
+        let known: HashSet<_> = expected.iter().map(|tensor| tensor.name.as_str()).collect();
+        let unexpected = tensors.keys().filter(|name| !known.contains(name.as_str()) && !ignored(name));
+        problems.extend(unexpected.cloned().map(TensorProblem::Unexpected));
+        let found = Self { files, tensors };
+        if problems.is_empty() {
+            Ok(found)
+        } else {
+            Err(ModelError::Tensors { file: found.names(), problems, architecture: Some(architecture) })
+        }
     }
 
     /// The values of a tensor in row-major order, widened to float32.
@@ -54,41 +74,84 @@ impl<'a> Weights<'a> {
     /// # Errors
     /// If there is no such tensor, or if a value is NaN or infinite.
     pub(crate) fn values(&self, name: &str) -> Result<Vec<f32>, ModelError> {
-        let one = |problem| ModelError::Tensors { file: self.file.clone(), problems: vec![problem] };
-        let view = self.tensors.tensor(name).map_err(|_| one(TensorProblem::Missing(name.to_owned())))?;
-        let values = widen(name, &view).map_err(one)?;
+        let one = |file, problem| ModelError::Tensors { file, problems: vec![problem], architecture: None };
+        let Some(place) = self.tensors.get(name) else {
+            return Err(one(self.names(), TensorProblem::Missing(name.to_owned())));
+        };
+        let Some(file) = self.files.get(place.file) else { return Ok(Vec::new()) };
+        let values = widen(name, place.dtype, &file.range(place.at, place.bytes)?);
+        let values = values.map_err(|problem| one(file.file.clone(), problem))?;
         let mut bad = values.iter().enumerate().filter(|(_, value)| !value.is_finite()).map(|(position, _)| position);
         match bad.next() {
             None => Ok(values),
-            Some(first) => {
-                Err(one(TensorProblem::NotFinite { tensor: name.to_owned(), count: 1 + bad.count(), first }))
-            }
+            Some(first) => Err(one(
+                file.file.clone(),
+                TensorProblem::NotFinite { tensor: name.to_owned(), count: 1 + bad.count(), first },
+            )),
+        }
+    }
+
+    /// The files, for messages.
+    fn names(&self) -> String {
+        match self.files {
+            [one] => one.file.clone(),
+            [first, .., last] => format!("{} to {}", first.file, last.file),
+            [] => String::new(),
         }
     }
 }
 
-fn problem(tensors: &SafeTensors<'_>, expected: &Expected) -> Option<TensorProblem> {
-    let Ok(view) = tensors.tensor(&expected.name) else {
+/// The header of a safetensors file, and where the tensors begin.
+fn header(content: &Content) -> Result<(u64, Metadata), ModelError> {
+    let damaged = |problem: &str| ModelError::Safetensors {
+        file: content.file.clone(),
+        bytes: content.bytes,
+        problem: problem.to_owned(),
+    };
+    if content.bytes < 8 {
+        return Err(damaged("it has no header"));
+    }
+    let length = content.range(0, 8)?;
+    let length = u64::from_le_bytes(length.as_chunks::<8>().0.first().copied().unwrap_or_default());
+    if length > LONGEST_HEADER {
+        return Err(damaged("its header would be longer than 100 MB"));
+    }
+    let start = 8 + length;
+    if start > content.bytes {
+        return Err(damaged("it ends within its header"));
+    }
+    let header = content.range(8, length as usize)?;
+    let header: Metadata =
+        serde_json::from_slice(&header).map_err(|e| damaged(&format!("its header is wrong: {e}")))?;
+    let expected = start + header.data_len() as u64;
+    if expected != content.bytes {
+        return Err(damaged(&format!("its header tells of {expected} bytes")));
+    }
+    Ok((start, header))
+}
+
+fn problem(tensors: &BTreeMap<String, Place>, expected: &Expected) -> Option<TensorProblem> {
+    let Some(place) = tensors.get(&expected.name) else {
         return Some(TensorProblem::Missing(expected.name.clone()));
     };
-    if view.shape() != expected.shape {
+    if place.shape != expected.shape {
         return Some(TensorProblem::Shape {
             tensor: expected.name.clone(),
-            found: view.shape().to_vec(),
+            found: place.shape.clone(),
             expected: expected.shape.clone(),
-            keys: expected.keys,
+            keys: expected.keys.clone(),
         });
     }
-    match view.dtype() {
+    match place.dtype {
         Dtype::F32 | Dtype::F16 | Dtype::BF16 => None,
         other => Some(TensorProblem::DataType { tensor: expected.name.clone(), found: other.to_string() }),
     }
 }
 
 /// Little-endian bytes as float32; every value of the three types has an exact float32.
-fn widen(name: &str, view: &TensorView<'_>) -> Result<Vec<f32>, TensorProblem> {
-    let (pairs, fours) = (view.data().as_chunks::<2>().0, view.data().as_chunks::<4>().0);
-    match view.dtype() {
+fn widen(name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, TensorProblem> {
+    let (pairs, fours) = (bytes.as_chunks::<2>().0, bytes.as_chunks::<4>().0);
+    match dtype {
         Dtype::F32 => Ok(fours.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
         Dtype::F16 => Ok(pairs.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect()),
         Dtype::BF16 => Ok(pairs.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect()),

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use alluvium_classify::{Model, ModelError};
+use alluvium_classify::{Model, ModelError, Options, Prediction};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
@@ -13,6 +13,21 @@ pub(crate) const WEIGHTS: &str = "model.safetensors";
 
 pub(crate) fn builtin_directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("model")
+}
+
+/// The built-in model.
+pub(crate) fn builtin() -> Model {
+    Model::builtin(Options::default()).unwrap()
+}
+
+/// The model in a directory.
+pub(crate) fn open(directory: &Path) -> Model {
+    Model::open(directory, Options::default()).unwrap()
+}
+
+/// Predictions alone.
+pub(crate) fn predict(model: &Model, texts: &[Option<&str>]) -> Vec<Option<Prediction>> {
+    model.classify(texts).unwrap().0
 }
 
 /// A tensor with its own bytes.
@@ -95,7 +110,7 @@ impl Checkpoint {
     }
 
     pub(crate) fn error(&self) -> ModelError {
-        Model::open(&self.path).err().expect("the checkpoint is broken")
+        Model::open(&self.path, Options::default()).err().expect("the checkpoint is broken")
     }
 
     /// The message of the error, without the directory's own name.

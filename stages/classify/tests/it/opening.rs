@@ -1,11 +1,11 @@
 //! Directories that open, and what is known about them then.
 
-use alluvium_classify::Model;
+use alluvium_classify::{Model, Options};
 use half::{bf16, f16};
 use safetensors::tensor::Dtype;
 use serde_json::{Value, json};
 
-use crate::checkpoint::{Checkpoint, Owned, builtin_directory};
+use crate::checkpoint::{Checkpoint, Owned, builtin, builtin_directory, open};
 
 const TEXTS: [&str; 4] = ["", "what a lovely day", "@user I hate this http://t.co/x", "the train leaves at nine"];
 
@@ -15,7 +15,7 @@ fn halves(tensor: &Owned) -> Vec<f16> {
 
 #[test]
 fn the_builtin_model_says_what_it_is() {
-    let info = Model::builtin().unwrap().info.clone();
+    let info = builtin().info.clone();
     assert_eq!(
         (info.name.as_str(), info.architecture.as_str()),
         ("tweet-sentiment-mini", "BertForSequenceClassification")
@@ -29,14 +29,8 @@ fn the_builtin_model_says_what_it_is() {
 }
 
 #[test]
-fn the_builtin_model_is_loaded_once() {
-    let (one, other) = (Model::builtin().unwrap(), Model::builtin().unwrap());
-    assert!(std::sync::Arc::ptr_eq(&one, &other));
-}
-
-#[test]
 fn a_directory_with_the_same_files_is_the_same_model_by_another_name() {
-    let (builtin, opened) = (Model::builtin().unwrap(), Model::open(&builtin_directory()).unwrap());
+    let (builtin, opened) = (builtin(), open(&builtin_directory()));
     assert_eq!(opened.info.name, "model");
     assert_eq!(opened.info.hash, builtin.info.hash);
     assert_eq!(opened.logits(&TEXTS).unwrap(), builtin.logits(&TEXTS).unwrap());
@@ -50,9 +44,9 @@ fn float32_weights_with_the_same_values_give_the_same_logits() {
             tensor.dtype = Dtype::F32;
         }
     });
-    let opened = Model::open(&checkpoint.path).unwrap();
-    assert_eq!(opened.logits(&TEXTS).unwrap(), Model::builtin().unwrap().logits(&TEXTS).unwrap());
-    assert_ne!(opened.info.hash, Model::builtin().unwrap().info.hash);
+    let opened = open(&checkpoint.path);
+    assert_eq!(opened.logits(&TEXTS).unwrap(), builtin().logits(&TEXTS).unwrap());
+    assert_ne!(opened.info.hash, builtin().info.hash);
 }
 
 #[test]
@@ -64,7 +58,7 @@ fn bfloat16_weights_give_nearly_the_same_logits() {
             tensor.dtype = Dtype::BF16;
         }
     });
-    let (opened, builtin) = (Model::open(&checkpoint.path).unwrap(), Model::builtin().unwrap());
+    let (opened, builtin) = (open(&checkpoint.path), builtin());
     let pairs = opened.logits(&TEXTS).unwrap().concat().into_iter().zip(builtin.logits(&TEXTS).unwrap().concat());
     let worst = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
     assert!(worst > 0.0 && worst < 0.1, "{worst}");
@@ -79,9 +73,9 @@ fn keys_with_a_default_may_be_left_out_and_a_version_is_told() {
         }
         config["version"] = "2026.1".into();
     });
-    let opened = Model::open(&checkpoint.path).unwrap();
+    let opened = open(&checkpoint.path);
     assert_eq!(opened.info.version, "2026.1");
-    assert_eq!(opened.logits(&TEXTS).unwrap(), Model::builtin().unwrap().logits(&TEXTS).unwrap());
+    assert_eq!(opened.logits(&TEXTS).unwrap(), builtin().logits(&TEXTS).unwrap());
 }
 
 #[test]
@@ -90,7 +84,7 @@ fn labels_that_are_left_out_are_numbered() {
         config.as_object_mut().unwrap().remove("id2label");
         config["num_labels"] = 3.into();
     });
-    assert_eq!(Model::open(&checkpoint.path).unwrap().info.labels, ["LABEL_0", "LABEL_1", "LABEL_2"]);
+    assert_eq!(open(&checkpoint.path).info.labels, ["LABEL_0", "LABEL_1", "LABEL_2"]);
 }
 
 #[test]
@@ -102,7 +96,7 @@ fn labels_are_ordered_by_number_not_by_text() {
             tensor.shape[0] = 12;
         }
     });
-    let opened = Model::open(&checkpoint.path).unwrap();
+    let opened = open(&checkpoint.path);
     assert_eq!(opened.info.labels[10], "label 10");
     let logits = opened.logits(&TEXTS).unwrap();
     assert!(logits.iter().all(|logits| logits.len() == 12 && logits[0] == logits[9]));
@@ -115,7 +109,7 @@ fn a_buffer_of_older_transformers_versions_is_no_surprise() {
         let name = "bert.embeddings.position_ids".to_owned();
         tensors.push(Owned { name, dtype: Dtype::I64, shape: vec![1, 128], data });
     });
-    assert!(Model::open(&checkpoint.path).is_ok());
+    assert!(Model::open(&checkpoint.path, Options::default()).is_ok());
 }
 
 #[test]
@@ -126,6 +120,6 @@ fn truncation_and_padding_in_the_tokenizer_file_are_replaced() {
         tokenizer["padding"] = json!({"strategy": {"Fixed": 64}, "direction": "Right", "pad_to_multiple_of": null,
             "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"});
     });
-    let opened = Model::open(&checkpoint.path).unwrap();
-    assert_eq!(opened.logits(&TEXTS).unwrap(), Model::builtin().unwrap().logits(&TEXTS).unwrap());
+    let opened = open(&checkpoint.path);
+    assert_eq!(opened.logits(&TEXTS).unwrap(), builtin().logits(&TEXTS).unwrap());
 }

@@ -2,14 +2,16 @@
 
 use alluvium_classify::Model;
 
+use crate::checkpoint::{builtin, predict};
+
 fn label(model: &Model, text: &str) -> String {
-    let prediction = model.classify(&[Some(text)]).unwrap().remove(0).unwrap();
+    let prediction = predict(model, &[Some(text)]).remove(0).unwrap();
     model.info.labels[prediction.label].clone()
 }
 
 #[test]
 fn the_builtin_model_tells_good_from_bad() {
-    let model = Model::builtin().unwrap();
+    let model = builtin();
     assert_eq!(label(&model, "I love this, what a wonderful day!"), "positive");
     assert_eq!(label(&model, "this is the worst service I have ever had"), "negative");
     assert_eq!(label(&model, "The match starts at 7pm tomorrow."), "neutral");
@@ -17,28 +19,28 @@ fn the_builtin_model_tells_good_from_bad() {
 
 #[test]
 fn nulls_stay_null_in_their_places() {
-    let model = Model::builtin().unwrap();
-    let predictions = model.classify(&[None, Some("great"), None, Some("awful"), None]).unwrap();
+    let model = builtin();
+    let predictions = predict(&model, &[None, Some("great"), None, Some("awful"), None]);
     let present: Vec<bool> = predictions.iter().map(Option::is_some).collect();
     assert_eq!(present, [false, true, false, true, false]);
-    let alone = |text| model.classify(&[Some(text)]).unwrap().remove(0).unwrap().label;
+    let alone = |text| predict(&model, &[Some(text)]).remove(0).unwrap().label;
     assert_eq!(predictions[1].as_ref().unwrap().label, alone("great"));
     assert_eq!(predictions[3].as_ref().unwrap().label, alone("awful"));
 }
 
 #[test]
 fn nothing_gives_nothing() {
-    let model = Model::builtin().unwrap();
-    assert!(model.classify(&[]).unwrap().is_empty());
-    assert_eq!(model.classify(&[None, None]).unwrap(), [None, None]);
+    let model = builtin();
+    assert!(predict(&model, &[]).is_empty());
+    assert_eq!(predict(&model, &[None, None]), [None, None]);
     assert!(model.logits(&[]).unwrap().is_empty());
 }
 
 #[test]
 fn probabilities_add_up_and_their_largest_is_the_label() {
-    let model = Model::builtin().unwrap();
+    let model = builtin();
     let texts = ["", "ok", "so good \u{1f600}", "@user terrible, just terrible"].map(Some);
-    for prediction in model.classify(&texts).unwrap() {
+    for prediction in predict(&model, &texts) {
         let prediction = prediction.unwrap();
         assert_eq!(prediction.probabilities.len(), 3);
         assert!((prediction.probabilities.iter().sum::<f32>() - 1.0).abs() < 1e-6);
@@ -48,11 +50,11 @@ fn probabilities_add_up_and_their_largest_is_the_label() {
 
 #[test]
 fn a_text_is_truncated_only_beyond_the_models_maximum() {
-    let model = Model::builtin().unwrap();
+    let model = builtin();
     let words = |count| "good ".repeat(count);
     // [CLS] and [SEP] take two of the 128.
     let (fitting, longer, much_longer) = (words(126), words(127), words(100_000));
-    let predictions = model.classify(&[Some(&fitting), Some(&longer), Some(&much_longer)]).unwrap();
+    let predictions = predict(&model, &[Some(&fitting), Some(&longer), Some(&much_longer)]);
     let truncated: Vec<bool> = predictions.iter().map(|p| p.as_ref().unwrap().truncated).collect();
     assert_eq!(truncated, [false, true, true]);
     assert_eq!(predictions[0].as_ref().unwrap().label, predictions[2].as_ref().unwrap().label);
@@ -60,7 +62,7 @@ fn a_text_is_truncated_only_beyond_the_models_maximum() {
 
 #[test]
 fn a_large_batch_keeps_its_order() {
-    let model = Model::builtin().unwrap();
+    let model = builtin();
     let texts: Vec<String> =
         (0..300).map(|i| format!("{} {}", ["awful", "great"][i % 2], "day ".repeat(i % 23))).collect();
     let rows: Vec<&str> = texts.iter().map(String::as_str).collect();

@@ -1,0 +1,158 @@
+//! Models at a URL: fetched once, into a cache by content.
+//!
+//! ```text
+//! CACHE/models/<sha256>/            the files, and SHA256SUMS, whose SHA-256 is the directory's name
+//! CACHE/models/urls/<sha256>.json   for a URL: what lay there, and which directory holds it
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use alluvium_engine::storage::Location;
+use futures::TryStreamExt;
+use object_store::{ObjectMeta, ObjectStoreExt};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Content, hexadecimal, needed};
+use crate::ModelError;
+
+const SUMS: &str = "SHA256SUMS";
+/// Tells the unfinished directories of one process apart.
+static NEXT: AtomicU64 = AtomicU64::new(0);
+
+/// What lay at a URL.
+#[derive(Serialize, Deserialize, PartialEq)]
+struct Seen {
+    /// Size and version of each file: the ETag, or the time of its last change.
+    files: BTreeMap<String, (u64, String)>,
+    /// Name of the directory with the files.
+    directory: String,
+}
+
+/// The directory with the files of a model at a URL; they are fetched if they are not here, or not these.
+///
+/// # Errors
+/// If the URL cannot be listed or read, or the cache not be written.
+pub(crate) async fn fetch(url: &str, location: &Location, cache: &Path) -> Result<PathBuf, ModelError> {
+    let failed = |source: object_store::Error| ModelError::Fetch { url: url.to_owned(), problem: source.to_string() };
+    let listed = location.store.list_with_delimiter(Some(&location.path)).await.map_err(failed)?;
+    let mut objects: BTreeMap<String, ObjectMeta> = listed
+        .objects
+        .into_iter()
+        .filter_map(|object| Some((object.location.filename()?.to_owned(), object)))
+        .collect();
+    let there: BTreeSet<String> = objects.keys().cloned().collect();
+    let wanted = needed(&there);
+    // So that what is said about a missing file is said of what is there.
+    if wanted.len() < 3 {
+        let found: Vec<String> = there.into_iter().collect();
+        return Err(ModelError::NothingToFetch { url: url.to_owned(), found });
+    }
+    objects.retain(|name, _| wanted.contains(name));
+    let version = |object: &ObjectMeta| object.e_tag.clone().unwrap_or_else(|| object.last_modified.to_rfc3339());
+    let files = objects.iter().map(|(name, object)| (name.clone(), (object.size, version(object)))).collect();
+
+    let models = cache.join("models");
+    let record = models.join("urls").join(hexadecimal(&Sha256::digest(url)) + ".json");
+    let seen = fs::read(&record).ok().and_then(|bytes| serde_json::from_slice::<Seen>(&bytes).ok());
+    if let Some(seen) = seen.filter(|seen| seen.files == files) {
+        let directory = models.join(&seen.directory);
+        match verify(&directory, &seen.directory) {
+            Ok(true) => return Ok(directory),
+            Ok(false) | Err(_) => {
+                tracing::warn!(url, directory = %directory.display(), "a cached model is damaged: fetched again");
+            }
+        }
+    }
+
+    let directory = download(location, &objects, &models).await.map_err(|problem| match problem {
+        Problem::Store(source) => failed(source),
+        Problem::Local(path, source) => ModelError::Cache { path, source },
+    })?;
+    let seen = Seen { files, directory };
+    let json = serde_json::to_vec_pretty(&seen).unwrap_or_default();
+    replace(&record, &json).map_err(|source| ModelError::Cache { path: record.clone(), source })?;
+    Ok(models.join(seen.directory))
+}
+
+enum Problem {
+    Store(object_store::Error),
+    Local(PathBuf, std::io::Error),
+}
+
+/// Fetches the objects into a directory that is named by their content, which is returned.
+async fn download(
+    location: &Location,
+    objects: &BTreeMap<String, ObjectMeta>,
+    models: &Path,
+) -> Result<String, Problem> {
+    fs::create_dir_all(models).map_err(|source| Problem::Local(models.to_owned(), source))?;
+    let partial = models.join(format!("partial-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+    let local = |source| Problem::Local(partial.clone(), source);
+    fs::create_dir_all(&partial).map_err(local)?;
+    let mut sums = String::new();
+    for (name, object) in objects {
+        tracing::info!(object = %object.location, bytes = object.size, "fetching a model");
+        let mut file = fs::File::create(partial.join(name)).map_err(local)?;
+        let mut digest = Sha256::new();
+        let mut stream = location.store.get(&object.location).await.map_err(Problem::Store)?.into_stream();
+        while let Some(bytes) = stream.try_next().await.map_err(Problem::Store)? {
+            digest.update(&bytes);
+            file.write_all(&bytes).map_err(local)?;
+        }
+        file.sync_all().map_err(local)?;
+        sums += &format!("{}  {name}\n", hexadecimal(&digest.finalize()));
+    }
+    fs::write(partial.join(SUMS), &sums).map_err(local)?;
+    let directory = hexadecimal(&Sha256::digest(&sums));
+    let place = models.join(&directory);
+    if !verify(&place, &directory).unwrap_or(false) {
+        let _ = fs::remove_dir_all(&place);
+    }
+    // Another process may have been as quick, with the same content.
+    if let Err(source) = fs::rename(&partial, &place) {
+        let _ = fs::remove_dir_all(&partial);
+        if !place.join(SUMS).exists() {
+            return Err(Problem::Local(place, source));
+        }
+    }
+    Ok(directory)
+}
+
+/// Whether the files in a directory are those that it is named by.
+fn verify(directory: &Path, name: &str) -> Result<bool, ModelError> {
+    let sums = Content::open(directory.join(SUMS))?.all()?;
+    if hexadecimal(&Sha256::digest(&sums)) != name {
+        return Ok(false);
+    }
+    for line in String::from_utf8_lossy(&sums).lines() {
+        let Some((sum, file)) = line.split_once("  ") else { return Ok(false) };
+        let mut digest = Sha256::new();
+        Content::open(directory.join(file))?.chunks(|bytes| digest.update(bytes))?;
+        if hexadecimal(&digest.finalize()) != sum {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Writes a file so that it is there as a whole or not at all.
+fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+    let partial = path.with_extension(format!("partial-{}", std::process::id()));
+    fs::write(&partial, bytes)?;
+    fs::rename(partial, path)
+}
+
+/// The directory of the cache: `ALLUVIUM_CACHE`, or `alluvium` in the user's cache directory.
+pub(crate) fn cache() -> PathBuf {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    variable("ALLUVIUM_CACHE")
+        .or_else(|| variable("XDG_CACHE_HOME").map(|path| path.join("alluvium")))
+        .or_else(|| variable("HOME").map(|path| path.join(".cache").join("alluvium")))
+        .unwrap_or_else(|| std::env::temp_dir().join("alluvium"))
+}
