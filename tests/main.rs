@@ -14,6 +14,7 @@ mod support;
 mod aggregate;
 mod basic;
 mod check;
+mod classify;
 mod cli;
 mod docs;
 mod exactly_once;

@@ -59,7 +59,9 @@ pub struct Call {
 pub fn alluvium(arguments: &[&str]) -> Call {
     let mut command = Command::new(env!("CARGO_BIN_EXE_alluvium"));
     command.args(arguments).current_dir(root()).stdin(Stdio::null());
-    for name in ["LAKE", "TWEETS", "LOGS", "MODEL", "ALLUVIUM_LOG", "ALLUVIUM_FAILPOINT"] {
+    for name in
+        ["LAKE", "TWEETS", "LOGS", "MODEL", "ALLUVIUM_LOG", "ALLUVIUM_FAILPOINT", "ALLUVIUM_CPU", "ALLUVIUM_CACHE"]
+    {
         command.env_remove(name);
     }
     Call { command }

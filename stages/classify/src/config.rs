@@ -96,6 +96,9 @@ impl StageConfig for Classify {
     const ROLE: Role = Role::Transform;
 
     fn resolve(&mut self, context: &ResolveContext) -> Result<(), Vec<Problem>> {
+        if self.model.contains("://") {
+            context.openable("model", &self.model)?;
+        }
         let options = Options {
             precision: self.precision,
             device: self.device,

@@ -4,7 +4,7 @@ mod tensor;
 
 pub use tensor::TensorProblem;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tensor::Listed;
 
@@ -17,8 +17,9 @@ pub enum ModelError {
     /// The path of the model is no directory.
     #[error(
         "{}: no such directory; expected a directory with config.json, tokenizer.json and model.safetensors, the URL of one, \
-         or `builtin`",
-        path.display()
+         or `builtin`{}",
+        path.display(),
+        hub(path)
     )]
     NoDirectory {
         /// The path as given.
@@ -242,6 +243,18 @@ impl ModelError {
             label.clone_from(name);
         }
         self
+    }
+}
+
+/// What to do with what may be a name on the Hugging Face hub, such as `owner/model`.
+fn hub(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let parts: Vec<&str> = text.split('/').collect();
+    match parts.as_slice() {
+        [owner, model] if !model.is_empty() && !owner.is_empty() && !owner.starts_with('.') => {
+            format!("; if it is a name on the Hugging Face hub, get it with `hf download {text} --local-dir {model}`")
+        }
+        _ => String::new(),
     }
 }
 

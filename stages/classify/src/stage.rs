@@ -103,3 +103,64 @@ fn failed(error: ModelError, texts: &[Option<&str>]) -> StageError {
         .hint("filter such a text with a `sql` stage before, or use another model")
         .because(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use alluvium_engine::arrow::datatypes::{DataType, Field, Schema};
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    use super::*;
+    use crate::Options;
+
+    /// What the metrics say after some batches of texts.
+    fn measured(batches: &[Vec<Option<&str>>]) -> std::collections::BTreeMap<String, f64> {
+        let schema = Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8, true)]));
+        let mut fields = schema.fields().to_vec();
+        fields.push(Arc::new(Field::new("label", DataType::Utf8, true)));
+        fields.push(Arc::new(Field::new("score", DataType::Float64, true)));
+        let model = Arc::new(Model::builtin(Options::default()).unwrap());
+        let outputs = Arc::new(Schema::new(fields));
+        let mut stage = Classifying::new("score", model, "text".to_owned(), vec![], outputs);
+        let recorder = DebuggingRecorder::new();
+        metrics::with_local_recorder(&recorder, || {
+            for texts in batches {
+                let column = Arc::new(StringArray::from(texts.clone())) as ArrayRef;
+                let mut output = Output::default();
+                stage.batch(RecordBatch::try_new(schema.clone(), vec![column]).unwrap(), &mut output).unwrap();
+            }
+        });
+        let value = |value| match value {
+            DebugValue::Counter(value) => value as f64,
+            DebugValue::Gauge(value) => value.into_inner(),
+            DebugValue::Histogram(values) => values.iter().map(|value| value.into_inner()).sum(),
+        };
+        let all = recorder.snapshotter().snapshot().into_vec().into_iter();
+        all.map(|(key, _, _, found)| {
+            let labels: Vec<_> = key.key().labels().map(|label| (label.key(), label.value())).collect();
+            assert_eq!(labels, [("stage", "score")]);
+            (key.key().name().to_owned(), value(found))
+        })
+        .collect()
+    }
+
+    #[test]
+    fn metrics_count_texts_tokens_and_what_was_known() {
+        // A text of its own, so that no other test of this process has put it into the cache.
+        let long = "measured ".repeat(200);
+        let found = measured(&[
+            vec![Some("measured once"), None, Some("measured once"), Some(&long)],
+            vec![Some("measured once"), Some("measured twice")],
+        ]);
+        let at = |name: &str| found[&format!("alluvium_classify_{name}")];
+        assert_eq!(at("texts_total"), 5.0);
+        assert_eq!(at("computed_total"), 3.0);
+        assert_eq!(at("cached_total"), 1.0);
+        assert_eq!(at("truncated_total"), 1.0);
+        assert_eq!(at("padding_tokens_total"), 0.0);
+        // [CLS] and [SEP] with each; the first word is in two pieces.
+        assert_eq!(at("tokens_total"), 128.0 + 5.0 + 5.0);
+        assert_eq!(at("batches_total"), 2.0);
+        assert_eq!(at("batch_tokens"), 133.0 + 5.0);
+        assert!(at("tokenizer_seconds") > 0.0 && at("model_seconds") > at("tokenizer_seconds"));
+    }
+}

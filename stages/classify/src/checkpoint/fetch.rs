@@ -156,3 +156,112 @@ pub(crate) fn cache() -> PathBuf {
         .or_else(|| variable("HOME").map(|path| path.join(".cache").join("alluvium")))
         .unwrap_or_else(|| std::env::temp_dir().join("alluvium"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alluvium_engine::storage::Storage;
+    use object_store::PutPayload;
+
+    const URL: &str = "memory:///fetching/model";
+
+    struct Case {
+        location: Location,
+        cache: PathBuf,
+    }
+
+    impl Case {
+        /// A model of three small files at its own URL.
+        async fn new(name: &str) -> Self {
+            let location = Storage::default().open(&format!("{URL}-{name}")).unwrap();
+            let cache = std::env::temp_dir().join(format!("alluvium-fetch-{}-{name}", std::process::id()));
+            let _ = fs::remove_dir_all(&cache);
+            let case = Self { location, cache };
+            for file in ["config.json", "tokenizer.json", "model.safetensors", "pytorch_model.bin", "README.md"] {
+                case.put(file, file).await;
+            }
+            case
+        }
+
+        async fn put(&self, file: &str, content: &str) {
+            let path = self.location.path.clone().join(file);
+            self.location.store.put(&path, PutPayload::from(content.to_owned())).await.unwrap();
+        }
+
+        async fn fetch(&self) -> Result<PathBuf, ModelError> {
+            fetch(URL, &self.location, &self.cache).await
+        }
+
+        fn partial(&self) -> usize {
+            let entries = fs::read_dir(self.cache.join("models")).unwrap();
+            entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with("partial")).count()
+        }
+    }
+
+    impl Drop for Case {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.cache);
+        }
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[tokio::test]
+    async fn what_is_needed_is_fetched_once_and_named_by_its_content() {
+        let case = Case::new("once").await;
+        let directory = case.fetch().await.unwrap();
+        assert_eq!(names(&directory), [SUMS, "config.json", "model.safetensors", "tokenizer.json"]);
+        let sums = fs::read(directory.join(SUMS)).unwrap();
+        assert_eq!(directory.file_name().unwrap().to_str().unwrap(), hexadecimal(&Sha256::digest(&sums)));
+        let before = fs::metadata(directory.join("model.safetensors")).unwrap().modified().unwrap();
+        assert_eq!(case.fetch().await.unwrap(), directory);
+        assert_eq!(fs::metadata(directory.join("model.safetensors")).unwrap().modified().unwrap(), before);
+        assert_eq!(case.partial(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_changed_model_is_another_directory_and_the_same_content_again_is_the_first() {
+        let case = Case::new("changed").await;
+        let first = case.fetch().await.unwrap();
+        case.put("model.safetensors", "other weights").await;
+        let second = case.fetch().await.unwrap();
+        assert_ne!(first, second);
+        assert_eq!(fs::read(second.join("model.safetensors")).unwrap(), b"other weights");
+        case.put("model.safetensors", "model.safetensors").await;
+        assert_eq!(case.fetch().await.unwrap(), first);
+        assert_eq!(case.partial(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_damaged_copy_is_fetched_again() {
+        let case = Case::new("damaged").await;
+        let directory = case.fetch().await.unwrap();
+        for (file, content) in [("model.safetensors", "model.safetensorz"), (SUMS, "")] {
+            fs::write(directory.join(file), content).unwrap();
+            assert_eq!(case.fetch().await.unwrap(), directory);
+            assert_eq!(fs::read(directory.join("model.safetensors")).unwrap(), b"model.safetensors");
+        }
+        fs::remove_file(directory.join("config.json")).unwrap();
+        assert_eq!(names(&case.fetch().await.unwrap()).len(), 4);
+    }
+
+    #[tokio::test]
+    async fn a_place_without_a_model_says_what_is_there() {
+        let case = Case::new("nothing").await;
+        case.location.store.delete(&case.location.path.clone().join("config.json")).await.unwrap();
+        assert_eq!(
+            case.fetch().await.unwrap_err().to_string(),
+            format!(
+                "{URL}: expected objects named config.json, tokenizer.json and model.safetensors, found README.md, \
+                 model.safetensors, pytorch_model.bin, tokenizer.json"
+            )
+        );
+    }
+}

@@ -10,14 +10,11 @@ use rayon::prelude::*;
 
 use crate::ModelError;
 use crate::network::{Network, Ragged};
+use crate::ops::Batches;
 use crate::tokenize::{Tokenizer, Tokens};
 
-/// Texts that are tokenized and then computed by one thread at a time.
-const CHUNK: usize = 32;
 /// Fewer are not worth a thread of their own: their layers are computed by several threads instead.
 const SMALLEST_CHUNK: usize = 8;
-/// Memory for hidden states, of all threads together.
-const SCRATCH_BYTES: usize = 96 << 20;
 /// Memory for answers that are kept.
 const CACHE_BYTES: u64 = 16 << 20;
 
@@ -34,7 +31,7 @@ pub struct Usage {
     pub computed: usize,
     /// Tokens of the texts that were computed.
     pub tokens: usize,
-    /// Rows of padding computed beside them.
+    /// Tokens that attention was filled up with.
     pub padding: usize,
     /// Batches that went through the network.
     pub batches: usize,
@@ -59,7 +56,7 @@ impl AddAssign for Usage {
 }
 
 /// What was found for a text.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Answer {
     pub(super) logits: Vec<f32>,
     pub(super) truncated: bool,
@@ -149,9 +146,10 @@ impl Encoder {
         encode: impl Fn(usize) -> Result<Tokens, ModelError> + Sync,
     ) -> Result<(Vec<Answer>, Usage), ModelError> {
         let pool = rayon::current_num_threads().max(1);
-        let chunks = count.div_ceil(CHUNK).next_multiple_of(pool).min(count.div_ceil(SMALLEST_CHUNK)).max(1);
+        let Batches { texts, tokens, bytes, .. } = self.network.batches();
+        let chunks = count.div_ceil(texts).next_multiple_of(pool).min(count.div_ceil(SMALLEST_CHUNK)).max(1);
         let threads = if chunks == 1 { pool } else { 1 };
-        let budget = (SCRATCH_BYTES / pool / self.sizes.bytes_per_token.max(1)).clamp(64, 1_024);
+        let budget = (bytes / pool / self.sizes.bytes_per_token.max(1)).clamp(64, tokens);
         let chunk = |number: usize| {
             let texts = (number * count / chunks)..((number + 1) * count / chunks);
             self.chunk(texts.collect(), &encode, budget, threads)
@@ -178,14 +176,26 @@ impl Encoder {
         let tokenizing = started.elapsed();
         let started = Instant::now();
         let mut usage = Usage { tokenizing, ..Usage::default() };
-        let mut answers = Vec::with_capacity(texts.len());
-        for batch in within(&tokens, budget) {
-            let ragged = Ragged::new(batch, self.network.numbering, threads);
+        let padded = self.network.batches().padded;
+        let mut order: Vec<usize> = (0..tokens.len()).collect();
+        if padded {
+            order.sort_by_key(|text| tokens.get(*text).map(|tokens| tokens.ids.len()));
+        }
+        let ordered: Vec<&Tokens> = order.iter().filter_map(|text| tokens.get(*text)).collect();
+        let mut answers = vec![Answer::default(); texts.len()];
+        let mut places = order.iter();
+        for batch in within(&ordered, budget, padded) {
+            let ragged = Ragged::new(batch.iter().copied(), self.network.numbering, threads);
             usage.tokens += ragged.rows();
             usage.batches += 1;
+            if padded {
+                usage.padding += ragged.sequences() * ragged.longest() - ragged.rows();
+            }
             let logits = self.network.forward(&ragged)?;
-            for (tokens, logits) in batch.iter().zip(logits.chunks_exact(self.sizes.labels)) {
-                answers.push(Answer { logits: logits.to_vec(), truncated: tokens.truncated });
+            for ((tokens, logits), place) in batch.iter().zip(logits.chunks_exact(self.sizes.labels)).zip(&mut places) {
+                if let Some(answer) = answers.get_mut(*place) {
+                    *answer = Answer { logits: logits.to_vec(), truncated: tokens.truncated };
+                }
             }
         }
         for (text, answer) in texts.iter().zip(&answers) {
@@ -198,14 +208,17 @@ impl Encoder {
     }
 }
 
-/// Neighbours of together no more tokens than the budget, or single ones with more.
-fn within(tokens: &[Tokens], budget: usize) -> impl Iterator<Item = &[Tokens]> {
+/// Neighbours that have no more tokens than the budget, with what they are filled up with if they are `padded`; or single
+/// ones with more.
+fn within<'a>(tokens: &'a [&'a Tokens], budget: usize, padded: bool) -> impl Iterator<Item = &'a [&'a Tokens]> {
     let mut rest = tokens;
     std::iter::from_fn(move || {
-        let mut sum = 0;
+        let (mut count, mut sum, mut longest) = (0, 0, 0);
         let fitting = rest.iter().take_while(|tokens| {
+            count += 1;
             sum += tokens.ids.len();
-            sum <= budget
+            longest = longest.max(tokens.ids.len());
+            (if padded { count * longest } else { sum }) <= budget
         });
         let (batch, after) = rest.split_at_checked(fitting.count().max(1))?;
         rest = after;

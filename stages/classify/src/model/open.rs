@@ -10,7 +10,7 @@ use super::{Model, ModelInfo};
 use crate::checkpoint::{Checkpoint, Config, Weights};
 use crate::kernels::Level;
 use crate::network::{Names, Network, tensors};
-use crate::ops::Backend;
+use crate::ops::{Backend, Batches, cuda};
 use crate::tokenize::Tokenizer;
 use crate::{Device, ModelError, Options, Precision};
 
@@ -116,10 +116,14 @@ fn backend(precision: Precision, device: Device) -> Result<(Backend, String), Mo
     match device {
         Device::Cpu => Ok(match Level::choose()? {
             Some(level) => (Backend::Custom { level, precision }, level.name().to_owned()),
-            None => (Backend::Plain { device: burn::tensor::Device::flex(), float: DType::F32 }, "burn".to_owned()),
+            None => {
+                let (device, batches) = (burn::tensor::Device::flex(), Batches { padded: true, ..Batches::CPU });
+                (Backend::Plain { device, float: DType::F32, batches }, "burn".to_owned())
+            }
         }),
         Device::Cuda => {
-            Err(ModelError::Device { problem: "this program is built without the feature `cuda`".to_owned() })
+            let (device, float) = cuda::open(precision).map_err(|problem| ModelError::Device { problem })?;
+            Ok((Backend::Plain { device, float, batches: Batches::GPU }, "cuda".to_owned()))
         }
     }
 }

@@ -21,7 +21,7 @@ use burn::tensor::Tensor;
 
 use crate::ModelError;
 use crate::kernels::Activation;
-use crate::ops::{Backend, Dense, Norm};
+use crate::ops::{Backend, Batches, Dense, Norm};
 
 /// The network with its weights.
 pub(crate) struct Network {
@@ -67,6 +67,11 @@ impl Network {
         let logits = self.head.forward(x, Activation::None, None, batch.threads)?;
         let logits = logits.into_data().convert::<f32>().try_into_vec::<f32>();
         logits.map_err(|error| ModelError::Compute { problem: error.to_string() })
+    }
+
+    /// How texts are best put together for it.
+    pub(crate) fn batches(&self) -> Batches {
+        self.backend.batches()
     }
 
     /// Bytes of the weights in memory.

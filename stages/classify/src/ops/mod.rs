@@ -4,6 +4,7 @@
 //! of this crate work on them (`custom`). Elsewhere they are put together from Burn's own operations (`plain`), which
 //! is also what the tests compare the custom ones to. The network above does not know which of the two it uses.
 
+pub(crate) mod cuda;
 mod custom;
 mod plain;
 #[cfg(test)]
@@ -31,6 +32,8 @@ pub(crate) enum Backend {
         device: Device,
         /// Type of all numbers.
         float: DType,
+        /// What is worth its overhead there.
+        batches: Batches,
     },
 }
 
@@ -40,6 +43,14 @@ impl Backend {
         match self {
             Self::Custom { level, .. } => Self::Custom { level: *level, precision: Precision::Float32 },
             plain @ Self::Plain { .. } => plain.clone(),
+        }
+    }
+
+    /// How many tokens and texts make a batch that is worth its overhead.
+    pub(crate) fn batches(&self) -> Batches {
+        match self {
+            Self::Custom { .. } => Batches::CPU,
+            Self::Plain { batches, .. } => *batches,
         }
     }
 
@@ -114,6 +125,26 @@ impl Backend {
             Self::Plain { .. } => Ok(plain::attention(self, qkv, batch, heads, only_first)),
         }
     }
+}
+
+/// How texts are put together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Batches {
+    /// Texts that a thread takes at a time.
+    pub(crate) texts: usize,
+    /// Tokens that go through the network at a time, if memory allows.
+    pub(crate) tokens: usize,
+    /// Memory for hidden states, of all threads together.
+    pub(crate) bytes: usize,
+    /// Whether attention fills sequences up to the longest of the batch, so that neighbours should be of one length.
+    pub(crate) padded: bool,
+}
+
+impl Batches {
+    /// What keeps the hidden states of a layer in the caches of a core.
+    pub(crate) const CPU: Self = Self { texts: 32, tokens: 1_024, bytes: 96 << 20, padded: false };
+    /// What keeps thousands of small cores busy.
+    pub(crate) const GPU: Self = Self { texts: 256, tokens: 16_384, bytes: 4 << 30, padded: true };
 }
 
 /// `activation(x · Wᵀ + bias) + residual`.

@@ -4,13 +4,13 @@ use burn::tensor::{DType, Device, Tensor};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::Backend;
+use super::{Backend, Batches};
 use crate::Precision;
 use crate::kernels::{Activation, Level};
 use crate::network::{Positions, Ragged};
 use crate::tokenize::Tokens;
 
-const PLAIN: fn() -> Backend = || Backend::Plain { device: Device::flex(), float: DType::F32 };
+const PLAIN: fn() -> Backend = || Backend::Plain { device: Device::flex(), float: DType::F32, batches: Batches::CPU };
 
 fn custom(precision: Precision) -> impl Iterator<Item = (&'static str, Backend)> {
     Level::available().into_iter().map(move |level| (level.name(), Backend::Custom { level, precision }))
