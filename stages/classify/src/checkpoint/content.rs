@@ -89,14 +89,18 @@ impl Content {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub(crate) fn chunks(&self, mut take: impl FnMut(&[u8])) -> Result<(), ModelError> {
-        if let Source::Embedded(bytes) = self.source {
-            take(bytes);
-            return Ok(());
-        }
-        let mut at = 0;
-        while at < self.bytes {
-            let length = CHUNK.min(usize::try_from(self.bytes - at).unwrap_or(CHUNK));
+    pub(crate) fn chunks(&self, take: impl FnMut(&[u8])) -> Result<(), ModelError> {
+        self.parts(0, self.bytes, take)
+    }
+
+    /// Gives some of it in parts, whose sizes are multiples of 8 but for the last.
+    ///
+    /// # Errors
+    /// If it cannot be read or ends before.
+    pub(crate) fn parts(&self, at: u64, length: u64, mut take: impl FnMut(&[u8])) -> Result<(), ModelError> {
+        let (mut at, end) = (at, at + length);
+        while at < end {
+            let length = CHUNK.min(usize::try_from(end - at).unwrap_or(CHUNK));
             take(&self.range(at, length)?);
             at += length as u64;
         }

@@ -29,7 +29,7 @@ pub(crate) struct Weights<'a> {
 struct Place {
     file: usize,
     at: u64,
-    bytes: usize,
+    bytes: u64,
     dtype: Dtype,
     shape: Vec<usize>,
 }
@@ -53,7 +53,7 @@ impl<'a> Weights<'a> {
             let (start, header) = header(content)?;
             for (name, info) in header.tensors() {
                 let (from, to) = info.data_offsets;
-                let (at, bytes) = (start + from as u64, to - from);
+                let (at, bytes) = (start + from as u64, (to - from) as u64);
                 tensors.insert(name, Place { file, at, bytes, dtype: info.dtype, shape: info.shape.clone() });
             }
         }
@@ -79,8 +79,9 @@ impl<'a> Weights<'a> {
             return Err(one(self.names(), TensorProblem::Missing(name.to_owned())));
         };
         let Some(file) = self.files.get(place.file) else { return Ok(Vec::new()) };
-        let values = widen(name, place.dtype, &file.range(place.at, place.bytes)?);
-        let values = values.map_err(|problem| one(file.file.clone(), problem))?;
+        let mut values = Vec::with_capacity(place.shape.iter().product());
+        // In parts, so that a large tensor is not in memory twice.
+        file.parts(place.at, place.bytes, |bytes| widen(place.dtype, bytes, &mut values))?;
         let mut bad = values.iter().enumerate().filter(|(_, value)| !value.is_finite()).map(|(position, _)| position);
         match bad.next() {
             None => Ok(values),
@@ -148,13 +149,13 @@ fn problem(tensors: &BTreeMap<String, Place>, expected: &Expected) -> Option<Ten
     }
 }
 
-/// Little-endian bytes as float32; every value of the three types has an exact float32.
-fn widen(name: &str, dtype: Dtype, bytes: &[u8]) -> Result<Vec<f32>, TensorProblem> {
+/// Adds little-endian bytes as float32; every value of the three types has an exact float32.
+fn widen(dtype: Dtype, bytes: &[u8], values: &mut Vec<f32>) {
     let (pairs, fours) = (bytes.as_chunks::<2>().0, bytes.as_chunks::<4>().0);
     match dtype {
-        Dtype::F32 => Ok(fours.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
-        Dtype::F16 => Ok(pairs.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32()).collect()),
-        Dtype::BF16 => Ok(pairs.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32()).collect()),
-        other => Err(TensorProblem::DataType { tensor: name.to_owned(), found: other.to_string() }),
+        Dtype::F16 => values.extend(pairs.iter().map(|bytes| f16::from_le_bytes(*bytes).to_f32())),
+        Dtype::BF16 => values.extend(pairs.iter().map(|bytes| bf16::from_le_bytes(*bytes).to_f32())),
+        // Nothing else has passed `problem`.
+        _ => values.extend(fours.iter().map(|bytes| f32::from_le_bytes(*bytes))),
     }
 }

@@ -4,7 +4,7 @@ use pulp::{Simd, WithSimd};
 use std::ops::Range;
 
 use super::math::{self, fma};
-use super::{Level, Shared, parts};
+use super::{Level, Out, parts};
 
 /// Queries that are computed together.
 const TILE: usize = 4;
@@ -21,21 +21,26 @@ pub(crate) struct Shape<'a> {
 
 /// From queries, keys and values side by side, `[rows, 3 * hidden]`, to `[rows, hidden]`, or to
 /// `[sequences, hidden]` if only the first queries are wanted. On `threads` threads of the current rayon pool.
-pub(crate) fn attention(level: Level, qkv: &[f32], shape: &Shape<'_>, out: &mut [f32], threads: usize) {
+pub(crate) fn attention(level: Level, qkv: &[f32], shape: &Shape<'_>, threads: usize) -> Vec<f32> {
     let rows = shape.starts.last().copied().unwrap_or(0);
     let sequences = shape.starts.len().saturating_sub(1);
     if rows == 0 {
-        return;
+        return Vec::new();
     }
     let hidden = qkv.len() / rows / 3;
     let results = if shape.only_first { sequences } else { rows };
-    assert!(qkv.len() == rows * 3 * hidden && out.len() == results * hidden && hidden.is_multiple_of(shape.heads));
-    let out = Shared::new(out);
+    assert!(qkv.len() == rows * 3 * hidden && hidden.is_multiple_of(shape.heads));
+    assert!(shape.starts.first() == Some(&0) && shape.starts.windows(2).all(|bounds| bounds[0] < bounds[1]));
     let count = threads.clamp(1, shape.heads);
-    parts(count, |part| {
-        let heads = (part * shape.heads / count)..((part + 1) * shape.heads / count);
-        level.run(Heads { qkv, shape, hidden, heads, out });
-    });
+    let write = |out: Out| {
+        parts(count, |part| {
+            let heads = (part * shape.heads / count)..((part + 1) * shape.heads / count);
+            level.run(Heads { qkv, shape, hidden, heads, out });
+        });
+    };
+    // SAFETY: the parts have all heads between them, which have all columns; each goes through all sequences, which are
+    // not empty and have all rows.
+    unsafe { Out::fill(results * hidden, write) }
 }
 
 /// Some heads of all sequences.
@@ -45,7 +50,7 @@ struct Heads<'a> {
     hidden: usize,
     heads: Range<usize>,
     /// No two write the same heads.
-    out: Shared,
+    out: Out,
 }
 
 impl WithSimd for Heads<'_> {
@@ -103,9 +108,10 @@ impl Heads<'_> {
                 for (t, mixed) in mixed.into_iter().enumerate().take(queries - first) {
                     let row = if self.shape.only_first { sequence } else { rows.start + first + t };
                     let count = lanes.min(size - at);
-                    // SAFETY: this head's part of a row of this sequence is written by this call alone.
-                    let out = unsafe { self.out.part(row * self.hidden + head * size + at, count) };
-                    simd.partial_store_f32s(out, simd.mul_f32s(mixed, simd.splat_f32s(1.0 / sums[t])));
+                    let mixed = simd.mul_f32s(mixed, simd.splat_f32s(1.0 / sums[t]));
+                    // SAFETY: this head's part of a row of this sequence is written by this call alone, and `attention`,
+                    // which has the matrix, waits for all calls.
+                    unsafe { self.out.store(simd, row * self.hidden + head * size + at, count, mixed) };
                 }
             }
             first += TILE;

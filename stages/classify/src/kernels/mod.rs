@@ -147,32 +147,48 @@ pub(crate) enum Multiplies {
     Bf16(pulp::x86::V4),
 }
 
-/// A matrix that several threads write to, each its own part.
+/// A new matrix that several threads write to, each its own part. It is not set to zero before: that would cost as much
+/// as the smaller computations.
 #[derive(Clone, Copy)]
-struct Shared {
+struct Out {
     start: *mut f32,
     length: usize,
 }
 
-// SAFETY: the pointer is only used through `part`, whose callers keep to parts of their own.
-unsafe impl Send for Shared {}
+// SAFETY: the pointer is only used through `store`, whose callers keep to parts of their own.
+unsafe impl Send for Out {}
 // SAFETY: as above.
-unsafe impl Sync for Shared {}
+unsafe impl Sync for Out {}
 
-impl Shared {
-    fn new(values: &mut [f32]) -> Self {
-        Self { start: values.as_mut_ptr(), length: values.len() }
-    }
-
-    /// A part to write to.
+impl Out {
+    /// A matrix of `length` numbers, written by `write`.
     ///
     /// # Safety
-    /// The matrix must be alive, and nobody else may use the part meanwhile.
+    /// `write` must store every number.
+    unsafe fn fill(length: usize, write: impl FnOnce(Self)) -> Vec<f32> {
+        let mut values: Vec<f32> = Vec::with_capacity(length);
+        write(Self { start: values.as_mut_ptr(), length });
+        // SAFETY: there is room for so many, and all have been stored, says the caller.
+        unsafe { values.set_len(length) };
+        values
+    }
+
+    /// Stores the first `count` numbers of a vector.
+    ///
+    /// # Safety
+    /// The matrix must be alive, and nobody else may use these numbers meanwhile.
     #[inline(always)]
-    unsafe fn part<'a>(self, at: usize, length: usize) -> &'a mut [f32] {
-        assert!(at + length <= self.length);
-        // SAFETY: within the matrix, see above; nobody else uses it, says the caller.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(at), length) }
+    unsafe fn store<S: Simd>(self, simd: S, at: usize, count: usize, values: S::f32s) {
+        assert!(count <= S::F32_LANES && at + count <= self.length);
+        // SAFETY: within the matrix, see above.
+        let place = unsafe { self.start.add(at) };
+        if count == S::F32_LANES {
+            // SAFETY: as many numbers as the vector has are within the matrix, see above.
+            unsafe { place.cast::<S::f32s>().write_unaligned(values) };
+        } else {
+            // SAFETY: only the first `count` are written, see above.
+            unsafe { simd.mask_store_ptr_f32s(simd.mask_between_m32s(0, count as u32), place, values) };
+        }
     }
 }
 

@@ -87,8 +87,10 @@ pub(super) struct Sizes {
     pub(super) labels: usize,
     pub(super) max_tokens: usize,
     pub(super) vocabulary: usize,
-    /// Bytes that a token takes while it is computed.
+    /// Bytes that a token takes while it is computed, above 0.
     pub(super) bytes_per_token: usize,
+    /// Bytes that a token takes in the widest matrix, above 0.
+    pub(super) widest_bytes_per_token: usize,
 }
 
 impl Encoder {
@@ -146,10 +148,11 @@ impl Encoder {
         encode: impl Fn(usize) -> Result<Tokens, ModelError> + Sync,
     ) -> Result<(Vec<Answer>, Usage), ModelError> {
         let pool = rayon::current_num_threads().max(1);
-        let Batches { texts, tokens, bytes, .. } = self.network.batches();
+        let Batches { texts, tokens, bytes, widest_bytes, .. } = self.network.batches();
         let chunks = count.div_ceil(texts).next_multiple_of(pool).min(count.div_ceil(SMALLEST_CHUNK)).max(1);
         let threads = if chunks == 1 { pool } else { 1 };
-        let budget = (bytes / pool / self.sizes.bytes_per_token.max(1)).clamp(64, tokens);
+        let fitting = (bytes / pool / self.sizes.bytes_per_token).min(widest_bytes / self.sizes.widest_bytes_per_token);
+        let budget = fitting.clamp(64, tokens);
         let chunk = |number: usize| {
             let texts = (number * count / chunks)..((number + 1) * count / chunks);
             self.chunk(texts.collect(), &encode, budget, threads)

@@ -46,6 +46,8 @@ impl Model {
     }
 
     fn load(checkpoint: &Checkpoint, options: Options) -> Result<Self, ModelError> {
+        // Named, for those who look at threads. It fails only if somebody else has made the pool before.
+        let _ = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("model-{number}")).build_global();
         // The lock is held while loading, so that threads that start together do not all load.
         let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
         opened.retain(|(_, _, encoder)| encoder.strong_count() > 0);
@@ -86,6 +88,7 @@ fn load(checkpoint: &Checkpoint, (hash, precision, device): &Key) -> Result<(Mod
         vocabulary: config.vocabulary,
         // Hidden states before and after a layer, queries, keys, values, context, and the wide part.
         bytes_per_token: size_of::<f32>() * (7 * config.hidden + 2 * config.intermediate),
+        widest_bytes_per_token: size_of::<f32>() * config.intermediate.max(3 * config.hidden),
     };
     let info = ModelInfo {
         name: checkpoint.name.clone(),

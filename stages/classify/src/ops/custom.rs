@@ -21,8 +21,7 @@ pub(super) fn dense(
         return Err(ModelError::Compute { problem: format!("{inputs} inputs for a layer of {}", linear.inputs) });
     }
     let x = numbers(x)?;
-    let mut out = vec![0.0; rows * linear.outputs];
-    linear.forward(slice(&x)?, activation, residual.as_ref().map(slice).transpose()?, &mut out, threads);
+    let out = linear.forward(slice(&x)?, activation, residual.as_ref().map(slice).transpose()?, threads);
     Ok(tensor(out, [rows, linear.outputs]))
 }
 
@@ -55,9 +54,8 @@ pub(super) fn attention(
 ) -> Result<Tensor<2>, ModelError> {
     let [rows, width] = qkv.dims();
     let results = if only_first { batch.sequences() } else { rows };
-    let mut out = vec![0.0; results * width / 3];
     let shape = Shape { starts: &batch.starts, heads, only_first };
-    kernels::attention(level, slice(&numbers(qkv)?)?, &shape, &mut out, batch.threads);
+    let out = kernels::attention(level, slice(&numbers(qkv)?)?, &shape, batch.threads);
     Ok(tensor(out, [results, width / 3]))
 }
 

@@ -136,15 +136,20 @@ pub(crate) struct Batches {
     pub(crate) tokens: usize,
     /// Memory for hidden states, of all threads together.
     pub(crate) bytes: usize,
+    /// Memory for the widest matrix of a batch.
+    pub(crate) widest_bytes: usize,
     /// Whether attention fills sequences up to the longest of the batch, so that neighbours should be of one length.
     pub(crate) padded: bool,
 }
 
 impl Batches {
-    /// What keeps the hidden states of a layer in the caches of a core.
-    pub(crate) const CPU: Self = Self { texts: 32, tokens: 1_024, bytes: 96 << 20, padded: false };
+    /// What keeps the hidden states of a layer in caches, and in blocks that an allocator uses again: jemalloc returns those
+    /// from 8 MiB on to the system each time.
+    pub(crate) const CPU: Self =
+        Self { texts: 32, tokens: 1_024, bytes: 96 << 20, widest_bytes: 6 << 20, padded: false };
     /// What keeps thousands of small cores busy.
-    pub(crate) const GPU: Self = Self { texts: 256, tokens: 16_384, bytes: 4 << 30, padded: true };
+    pub(crate) const GPU: Self =
+        Self { texts: 256, tokens: 16_384, bytes: 4 << 30, widest_bytes: 1 << 30, padded: true };
 }
 
 /// `activation(x · Wᵀ + bias) + residual`.

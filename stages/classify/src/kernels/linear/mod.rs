@@ -17,7 +17,7 @@ pub(crate) use product::Activation;
 
 use pulp::{Simd, WithSimd};
 
-use super::{Level, Multiplies, Shared, parts};
+use super::{Level, Multiplies, Out, parts};
 use crate::Precision;
 use arithmetic::{Floats, Pairs};
 use pack::Panels;
@@ -52,29 +52,31 @@ impl Linear {
         self.panels.bytes()
     }
 
-    /// `out = activation(x · Wᵀ + bias) + residual`, on `threads` threads of the current rayon pool.
+    /// `activation(x · Wᵀ + bias) + residual`, on `threads` threads of the current rayon pool.
     ///
-    /// `x` is `[rows, inputs]`, `out` and `residual` are `[rows, outputs]`.
+    /// `x` is `[rows, inputs]`, the residual and what comes out are `[rows, outputs]`.
     pub(crate) fn forward(
         &self,
         x: &[f32],
         activation: Activation,
         residual: Option<&[f32]>,
-        out: &mut [f32],
         threads: usize,
-    ) {
+    ) -> Vec<f32> {
         let count = x.len() / self.inputs;
-        assert!(x.len() == count * self.inputs && out.len() == count * self.outputs);
-        assert!(residual.is_none_or(|r| r.len() == out.len()));
+        let length = count * self.outputs;
+        assert!(x.len() == count * self.inputs && residual.is_none_or(|r| r.len() == length));
         let rows = self.level.run(Prepare { x, inputs: self.inputs, multiplies: self.multiplies });
-        let epilogue =
-            Epilogue { bias: &self.bias, activation, residual, outputs: self.outputs, out: Shared::new(out) };
         let panels = self.panels.count();
         let threads = threads.clamp(1, panels.max(1));
-        parts(threads, |part| {
-            let range = (part * panels / threads)..((part + 1) * panels / threads);
-            self.multiply(Product { panels: &self.panels, rows: &rows, count, epilogue: &epilogue, range });
-        });
+        let write = |out: Out| {
+            let epilogue = Epilogue { bias: &self.bias, activation, residual, outputs: self.outputs, out };
+            parts(threads, |part| {
+                let range = (part * panels / threads)..((part + 1) * panels / threads);
+                self.multiply(Product { panels: &self.panels, rows: &rows, count, epilogue: &epilogue, range });
+            });
+        };
+        // SAFETY: the parts have all panels between them, which have all columns, and each goes through all rows.
+        unsafe { Out::fill(length, write) }
     }
 
     fn multiply(&self, product: Product<'_>) {

@@ -7,7 +7,7 @@ use pulp::Simd;
 use super::arithmetic::Arithmetic;
 use super::pack::Panels;
 use super::rows::Rows;
-use crate::kernels::{Shared, math};
+use crate::kernels::{Out, math};
 
 /// Bytes of packed weights that are used on all rows before the next are.
 const GROUP_BYTES: usize = 384 * 1024;
@@ -45,7 +45,7 @@ pub(super) struct Epilogue<'a> {
     pub(super) residual: Option<&'a [f32]>,
     /// Columns of `out` and `residual`.
     pub(super) outputs: usize,
-    pub(super) out: Shared,
+    pub(super) out: Out,
 }
 
 impl Product<'_> {
@@ -134,7 +134,7 @@ impl Epilogue<'_> {
         if count == 0 {
             return;
         }
-        let value = simd.add_f32s(sums, simd.partial_load_f32s(&self.bias[column..][..S::F32_LANES]));
+        let value = simd.add_f32s(sums, S::as_simd_f32s(&self.bias[column..][..S::F32_LANES]).0[0]);
         let value = match self.activation {
             Activation::None => value,
             Activation::Gelu => math::gelu(simd, value),
@@ -143,12 +143,13 @@ impl Epilogue<'_> {
             Activation::Tanh => math::tanh(simd, value),
         };
         let at = row * self.outputs + column;
-        let value = match self.residual {
-            Some(residual) => simd.add_f32s(value, simd.partial_load_f32s(&residual[at..][..count])),
+        let value = match self.residual.map(|residual| &residual[at..][..count]) {
+            Some(residual) if count == S::F32_LANES => simd.add_f32s(value, S::as_simd_f32s(residual).0[0]),
+            Some(residual) => simd.add_f32s(value, simd.partial_load_f32s(residual)),
             None => value,
         };
         // SAFETY: rows and columns of this tile belong to this product alone, and `Linear::forward`, which has the
         // matrix, waits for all products.
-        simd.partial_store_f32s(unsafe { self.out.part(at, count) }, value);
+        unsafe { self.out.store(simd, at, count, value) };
     }
 }

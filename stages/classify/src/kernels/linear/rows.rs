@@ -38,7 +38,7 @@ impl<'a> Rows<'a> {
             }
             #[cfg(target_arch = "x86_64")]
             Multiplies::Bf16(_) => {
-                let mut words = vec![0_u32; x.len() / inputs * groups];
+                let mut words = zeros(x.len() / inputs * groups);
                 for (row, words) in x.chunks_exact(inputs).zip(words.chunks_exact_mut(groups)) {
                     for (slot, value) in bytemuck::cast_slice_mut::<u32, u16>(words).iter_mut().zip(row) {
                         *slot = round_to_bf16(*value);
@@ -62,7 +62,7 @@ fn integers<T: From<u8> + bytemuck::Pod>(x: &[f32], inputs: usize, groups: usize
     // Adding this leaves a whole number in the low bits.
     const MAGIC: f32 = 12_582_912.0;
     let count = x.len() / inputs;
-    let mut words = vec![0_u32; count * groups];
+    let mut words = zeros(count * groups);
     let mut scales = Vec::with_capacity(count);
     for (row, words) in x.chunks_exact(inputs).zip(words.chunks_exact_mut(groups)) {
         let (least, most) = extremes(row);
@@ -76,6 +76,13 @@ fn integers<T: From<u8> + bytemuck::Pod>(x: &[f32], inputs: usize, groups: usize
         scales.push(Scale { step, zero: zero as i32 });
     }
     (words, scales)
+}
+
+/// Zeros. `vec![0; n]` would ask for fresh pages, which costs more than writing to used ones.
+fn zeros(count: usize) -> Vec<u32> {
+    let mut words = Vec::with_capacity(count);
+    words.resize(count, 0);
+    words
 }
 
 /// Least and largest number of a row; zero is between them.
