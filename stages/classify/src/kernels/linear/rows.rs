@@ -79,6 +79,7 @@ fn integers<T: From<u8> + bytemuck::Pod>(x: &[f32], inputs: usize, groups: usize
 }
 
 /// Zeros. `vec![0; n]` would ask for fresh pages, which costs more than writing to used ones.
+#[allow(clippy::slow_vector_initialization, reason = "see above")]
 fn zeros(count: usize) -> Vec<u32> {
     let mut words = Vec::with_capacity(count);
     words.resize(count, 0);
