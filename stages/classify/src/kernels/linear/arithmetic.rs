@@ -1,7 +1,5 @@
 //! What is done with a word of a row and a vector of words of weights.
 
-use std::any::TypeId;
-
 use pulp::Simd;
 
 use super::rows::Scale;
@@ -56,9 +54,11 @@ impl<S: Simd> Arithmetic<S> for Pairs {
     }
 
     #[inline(always)]
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "the portable sum needs no token"))]
     fn add(simd: S, sums: S::i32s, word: u32, weights: S::u32s) -> S::i32s {
         #[cfg(target_arch = "x86_64")]
         {
+            use std::any::TypeId;
             use std::arch::x86_64::{_mm256_madd_epi16, _mm512_madd_epi16};
             let words = simd.splat_u32s(word);
             if TypeId::of::<S>() == TypeId::of::<pulp::x86::V4>() {
