@@ -102,13 +102,14 @@ impl Product<'_> {
     fn tile<S: Simd, A: Arithmetic<S>, const ROWS: usize>(&self, simd: S, row: usize, panel: usize) {
         let Panels { groups, width, .. } = *self.panels;
         let weights = S::as_simd_u32s(self.panels.panel(panel)).0.as_chunks::<2>().0;
-        let words = self.rows.tile(row, ROWS);
-        assert!(words.len() == ROWS * groups && weights.len() == groups && width == 2 * S::F32_LANES);
+        let (words, stride) = (self.rows.tile(row), self.rows.stride);
+        assert!(weights.len() == groups && width == 2 * S::F32_LANES);
+        assert!(groups <= stride && words.len() >= (ROWS - 1) * stride + groups);
         let mut sums = [[A::zero(simd); 2]; ROWS];
         for (group, [left, right]) in weights.iter().enumerate() {
             for (r, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: r < ROWS and group < groups, and there are ROWS * groups words, see above.
-                let word = unsafe { *words.get_unchecked(r * groups + group) };
+                // SAFETY: r < ROWS and group < groups, and there are words of so many rows, see above.
+                let word = unsafe { *words.get_unchecked(r * stride + group) };
                 sum[0] = A::add(simd, sum[0], word, *left);
                 sum[1] = A::add(simd, sum[1], word, *right);
             }

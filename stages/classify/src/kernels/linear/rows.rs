@@ -7,8 +7,8 @@ use crate::kernels::Multiplies;
 /// Rows of words.
 pub(super) struct Rows<'a> {
     words: Cow<'a, [u32]>,
-    /// Words of a row.
-    groups: usize,
+    /// Words from one row to the next.
+    pub(super) stride: usize,
     /// What the integers of each row stand for; empty for floats.
     pub(super) scales: Vec<Scale>,
 }
@@ -25,46 +25,71 @@ impl<'a> Rows<'a> {
     #[inline(always)]
     pub(super) fn prepare(x: &'a [f32], inputs: usize, multiplies: Multiplies) -> Self {
         let groups = inputs.div_ceil(multiplies.inputs_per_word());
+        let stride = stride(groups);
+        let count = x.len() / inputs;
         match multiplies {
-            Multiplies::Floats => Self { words: Cow::Borrowed(bytemuck::cast_slice(x)), groups, scales: Vec::new() },
+            Multiplies::Floats => {
+                let words: &[u32] = bytemuck::cast_slice(x);
+                let words =
+                    if stride == groups { Cow::Borrowed(words) } else { Cow::Owned(spread(words, groups, stride)) };
+                Self { words, stride, scales: Vec::new() }
+            }
             Multiplies::Pairs => {
-                let (words, scales) = integers::<i16>(x, inputs, groups);
-                Self { words: Cow::Owned(words), groups, scales }
+                let (words, scales) = integers::<i16>(x, inputs, stride);
+                Self { words: Cow::Owned(words), stride, scales }
             }
             #[cfg(target_arch = "x86_64")]
             Multiplies::Vnni(_) => {
-                let (words, scales) = integers::<u8>(x, inputs, groups);
-                Self { words: Cow::Owned(words), groups, scales }
+                let (words, scales) = integers::<u8>(x, inputs, stride);
+                Self { words: Cow::Owned(words), stride, scales }
             }
             #[cfg(target_arch = "x86_64")]
             Multiplies::Bf16(_) => {
-                let mut words = zeros(x.len() / inputs * groups);
-                for (row, words) in x.chunks_exact(inputs).zip(words.chunks_exact_mut(groups)) {
+                let mut words = zeros(count * stride);
+                for (row, words) in x.chunks_exact(inputs).zip(words.chunks_exact_mut(stride)) {
                     for (slot, value) in bytemuck::cast_slice_mut::<u32, u16>(words).iter_mut().zip(row) {
                         *slot = round_to_bf16(*value);
                     }
                 }
-                Self { words: Cow::Owned(words), groups, scales: Vec::new() }
+                Self { words: Cow::Owned(words), stride, scales: Vec::new() }
             }
         }
     }
 
-    /// The words of some rows.
+    /// The words of some rows, `stride` apart.
     #[inline(always)]
-    pub(super) fn tile(&self, first: usize, count: usize) -> &[u32] {
-        &self.words[first * self.groups..][..count * self.groups]
+    pub(super) fn tile(&self, first: usize) -> &[u32] {
+        &self.words[first * self.stride..]
     }
+}
+
+/// Words from one row to the next. Rows that begin at the same place of a page would take each other's place in the
+/// first-level cache, which has room for 8 or 12 lines of each such place; a tile has up to 14 rows.
+fn stride(groups: usize) -> usize {
+    const PAGE: usize = 4_096 / size_of::<u32>();
+    const LINE: usize = 64 / size_of::<u32>();
+    if groups.is_multiple_of(PAGE) { groups + LINE } else { groups }
+}
+
+/// The same rows with room between them.
+fn spread(words: &[u32], groups: usize, stride: usize) -> Vec<u32> {
+    let mut wider = Vec::with_capacity(words.len() / groups * stride);
+    for row in words.chunks_exact(groups) {
+        wider.extend_from_slice(row);
+        wider.resize(wider.len() + stride - groups, 0);
+    }
+    wider
 }
 
 /// Rounds each row to integers from 0 to 255, so that its least and its largest number, and zero, are met.
 #[inline(always)]
-fn integers<T: From<u8> + bytemuck::Pod>(x: &[f32], inputs: usize, groups: usize) -> (Vec<u32>, Vec<Scale>) {
+fn integers<T: From<u8> + bytemuck::Pod>(x: &[f32], inputs: usize, stride: usize) -> (Vec<u32>, Vec<Scale>) {
     // Adding this leaves a whole number in the low bits.
     const MAGIC: f32 = 12_582_912.0;
     let count = x.len() / inputs;
-    let mut words = zeros(count * groups);
+    let mut words = zeros(count * stride);
     let mut scales = Vec::with_capacity(count);
-    for (row, words) in x.chunks_exact(inputs).zip(words.chunks_exact_mut(groups)) {
+    for (row, words) in x.chunks_exact(inputs).zip(words.chunks_exact_mut(stride)) {
         let (least, most) = extremes(row);
         let step = if most > least { (most - least) / 255.0 } else { 1.0 };
         let zero = (-least / step).round();
