@@ -23,6 +23,7 @@ mod files;
 mod golden;
 mod job;
 mod partitions;
+mod s3;
 mod secrets;
 mod sql;
 mod template;

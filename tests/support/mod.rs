@@ -1,5 +1,11 @@
 //! What tests share: a folder of their own, the binary, the independent reader.
 
+mod bucket;
+mod proxy;
+
+pub use bucket::Bucket;
+pub use proxy::{Act, Proxy};
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -7,9 +13,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
+/// Where the S3 server is and who we are there.
+const AWS: [&str; 5] =
+    ["AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_ALLOW_HTTP"];
+
 /// The repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A name that no other test has.
+fn unique(name: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// A folder that is removed when the test has passed; after a failure it stays to be looked at.
@@ -17,9 +33,7 @@ pub struct Folder(PathBuf);
 
 impl Folder {
     pub fn new(name: &str) -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let unique = format!("alluvium-test-{name}-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(unique);
+        let path = std::env::temp_dir().join(format!("alluvium-test-{}", unique(name)));
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -64,6 +78,9 @@ pub fn alluvium(arguments: &[&str]) -> Call {
     {
         command.env_remove(name);
     }
+    for name in AWS {
+        command.env_remove(name);
+    }
     Call { command }
 }
 
@@ -75,6 +92,13 @@ pub struct Done {
 }
 
 impl Call {
+    /// With what is needed to reach S3, at another place than the server's if one is given.
+    pub fn s3(mut self, endpoint: &str) -> Self {
+        self.command.envs(AWS.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+        self.command.env("AWS_ENDPOINT_URL", endpoint);
+        self
+    }
+
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self

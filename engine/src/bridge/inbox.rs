@@ -47,6 +47,14 @@ impl<T> Outbox<T> {
         Ok(())
     }
 
+    /// Waits until there is room for a message.
+    ///
+    /// # Errors
+    /// [`Closed`] when the operator is gone.
+    pub async fn has_room(&self) -> Result<(), Closed> {
+        self.sender.reserve().await.map(drop).map_err(|_| Closed)
+    }
+
     /// The same from a thread that may block.
     ///
     /// # Errors

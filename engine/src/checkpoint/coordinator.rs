@@ -1,19 +1,23 @@
 //! Commits epochs in order: all tables, then the completion record. There is one in a cluster.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 use futures::future;
 use tokio::sync::mpsc;
 
 use super::state::{StateLog, StateManifest};
-use super::{CheckpointStore, Completion, History};
+use super::ledger::Ledger;
+use super::{CheckpointStore, Completion, History, SourceCount};
 use crate::Epoch;
 use crate::bridge::{FaultCell, Outbox};
 use crate::failpoint;
 use crate::progress::Progress;
 use crate::stage::{Commit, Committed, Committer, Fault, StageError, Staged};
+
+/// So many bindings are archived together: a restart reads no more, and twice as many objects are deleted then.
+const KEPT: u64 = 64;
 
 /// A sink with a committer, and what goes into the metadata of its commits.
 pub(crate) struct TableSink {
@@ -23,7 +27,7 @@ pub(crate) struct TableSink {
 }
 
 /// An epoch whose rows are all staged, in every sink and on every worker.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Ready {
     pub(crate) epoch: Epoch,
     pub(crate) ingest_time: DateTime<Utc>,
@@ -31,6 +35,10 @@ pub(crate) struct Ready {
     pub(crate) tables: BTreeMap<String, Vec<Staged>>,
     /// By stateful operator.
     pub(crate) state: BTreeMap<String, Vec<Staged>>,
+    /// What was read, by source.
+    pub(crate) sources: BTreeMap<String, SourceCount>,
+    /// Splits that do not belong to the epoch after all, by source.
+    pub(crate) dropped: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Owner of all tables of the pipeline.
@@ -39,6 +47,9 @@ pub(crate) struct Coordinator {
     state: Vec<StateLog>,
     manifests: BTreeMap<String, StateManifest>,
     store: CheckpointStore,
+    ledger: Arc<Mutex<Ledger>>,
+    /// Bindings that are not archived.
+    kept: u64,
 }
 
 impl Coordinator {
@@ -48,15 +59,18 @@ impl Coordinator {
         state: Vec<StateLog>,
         store: CheckpointStore,
         history: &History,
-    ) -> Result<Self, Fault> {
-        future::try_join_all(tables.iter_mut().map(|table| async {
+        ledger: Arc<Mutex<Ledger>>,
+    ) -> Result<(Self, Epoch), Fault> {
+        let held = future::try_join_all(tables.iter_mut().map(|table| async {
             let fault = |error| Fault { stage: table.stage.clone(), epoch: None, error };
             let held = table.committer.committed().await.map_err(fault)?;
-            agree(&table.stage, held, history, &store).map_err(fault)
+            agree(&table.stage, held, history, &store).map_err(fault)?;
+            Ok(held.unwrap_or(0))
         }))
         .await?;
         let manifests = history.completed.as_ref().map(|c| c.state.clone()).unwrap_or_default();
-        Ok(Self { tables, state, manifests, store })
+        let coordinator = Self { tables, state, manifests, store, ledger, kept: history.kept as u64 };
+        Ok((coordinator, held.into_iter().max().unwrap_or(0)))
     }
 
     /// Commits what becomes ready, in order, until the graph is done or something fails.
@@ -90,6 +104,11 @@ impl Coordinator {
     async fn epoch(&mut self, mut ready: Ready) -> Result<Completion, (String, StageError)> {
         let epoch = ready.epoch;
         failpoint::hit("after-staging", epoch);
+        let checkpoint = |error| ("checkpoint".to_owned(), error);
+        if !ready.dropped.is_empty() {
+            self.store.drop_splits(epoch, &ready.dropped).await.map_err(checkpoint)?;
+        }
+        self.store.lease().verify().await.map_err(checkpoint)?;
         let commits = self.tables.iter_mut().map(|table| {
             let staged = ready.tables.remove(&table.stage).unwrap_or_default();
             let commit = Commit { epoch, staged, ingest_time: ready.ingest_time, metadata: table.metadata.clone() };
@@ -109,10 +128,33 @@ impl Coordinator {
             self.manifests.insert(log.stage().to_owned(), after);
         }
         failpoint::hit("after-commits", epoch);
-        let completion = Completion { epoch, finished: Utc::now(), tables, state: self.manifests.clone() };
-        self.store.complete(&completion).await.map_err(|e| ("checkpoint".to_owned(), e))?;
+        let state = self.manifests.clone();
+        let completion = Completion { epoch, finished: Utc::now(), tables, sources: ready.sources, state };
+        let completion = self.store.complete(completion).await.map_err(checkpoint)?;
+        self.manifests.clone_from(&completion.state);
         failpoint::hit("after-complete", epoch);
+        self.forget(&ready.dropped);
+        self.archive(epoch).await;
         Ok(completion)
+    }
+
+    /// What was dropped may be found again.
+    fn forget(&self, dropped: &BTreeMap<String, BTreeSet<String>>) {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        for (source, ids) in dropped {
+            ids.iter().for_each(|id| ledger.forget(source, id));
+        }
+    }
+
+    /// Bindings become part of the archive now and then. What fails is tried again with a later epoch.
+    async fn archive(&mut self, completed: Epoch) {
+        self.kept += 1;
+        if self.kept >= KEPT {
+            self.kept = 0;
+            if let Err(error) = self.store.archive(completed).await {
+                tracing::warn!(%error, "the records of complete epochs could not be archived");
+            }
+        }
     }
 }
 

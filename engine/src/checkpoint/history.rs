@@ -1,7 +1,6 @@
 //! What the state says when a run starts.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use super::ledger::Ledger;
 use super::{Binding, Completion};
 use crate::Epoch;
 
@@ -12,21 +11,23 @@ pub(crate) struct History {
     pub(crate) completed: Option<Completion>,
     /// Bound epochs that are not complete, oldest first: to be replayed.
     pub(crate) open: Vec<Binding>,
-    /// Identities of all splits that were ever bound, by source.
-    pub(crate) ledger: BTreeMap<String, BTreeSet<String>>,
+    /// All splits that were ever bound.
+    pub(crate) ledger: Ledger,
     /// The newest bound epoch, 0 if none.
     pub(crate) last_bound: Epoch,
+    /// Bindings that are not archived.
+    pub(crate) kept: usize,
 }
 
 impl History {
-    pub(crate) fn new(completed: Option<Completion>, bindings: Vec<Binding>) -> Self {
-        let done = completed.as_ref().map_or(0, |c| c.epoch);
-        let mut history = Self { completed, ..Self::default() };
+    /// Everything up to `archived` is complete, and its splits are not in the bindings.
+    pub(crate) fn new(completed: Option<Completion>, archived: Epoch, bindings: Vec<Binding>) -> Self {
+        let done = completed.as_ref().map_or(archived, |c| c.epoch);
+        let mut history = Self { completed, last_bound: done, kept: bindings.len(), ..Self::default() };
         for binding in bindings {
             history.last_bound = history.last_bound.max(binding.epoch);
             for (source, splits) in &binding.splits {
-                let seen = history.ledger.entry(source.clone()).or_default();
-                seen.extend(splits.iter().map(|s| s.id.clone()));
+                splits.iter().for_each(|split| history.ledger.insert(source, split));
             }
             if binding.epoch > done {
                 history.open.push(binding);

@@ -1,28 +1,40 @@
 //! Makes epochs of what sources list: first those that an earlier run has bound, then new ones.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Timelike, Utc};
-use futures::StreamExt;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use super::{Binding, CheckpointStore, History};
+use super::ledger::Ledger;
+use super::listing::Listing;
+use super::store::Bound;
+use super::{Binding, CheckpointStore};
 use crate::Epoch;
 use crate::bridge::{FaultCell, Outbox};
 use crate::graph::Minted;
+use crate::progress::Progress;
 use crate::spec::EpochLimits;
-use crate::stage::{Fault, Source, Split, StageError};
+use crate::stage::{Fault, Split, StageError};
 
 /// The task that decides what every epoch consists of. There is one in a cluster.
 pub(crate) struct Minter {
-    store: CheckpointStore,
-    sources: Vec<(String, Arc<dyn Source>)>,
-    history: History,
-    limits: EpochLimits,
-    plan_hash: String,
-    next: Epoch,
-    stop: watch::Receiver<bool>,
+    pub(crate) store: CheckpointStore,
+    pub(crate) listing: Listing,
+    pub(crate) ledger: Arc<Mutex<Ledger>>,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) limits: EpochLimits,
+    pub(crate) plan_hash: String,
+    /// Bound by an earlier run and not complete, oldest first.
+    pub(crate) open: Vec<Binding>,
+    /// The newest epoch that some table holds.
+    pub(crate) held: Epoch,
+    pub(crate) next: Epoch,
+    /// Between two looks for new splits; `None`: what is there now is all.
+    pub(crate) watch: Option<Duration>,
+    pub(crate) stop: watch::Receiver<bool>,
 }
 
 /// Why minting ends early.
@@ -32,28 +44,18 @@ enum End {
     Failed(String, StageError),
 }
 
-/// The epoch that is being put together.
-#[derive(Default)]
-struct Gathering {
-    splits: BTreeMap<String, Vec<Split>>,
-    count: usize,
-    bytes: u64,
+impl From<(String, StageError)> for End {
+    fn from((stage, error): (String, StageError)) -> Self {
+        Self::Failed(stage, error)
+    }
+}
+
+fn checkpoint(error: StageError) -> End {
+    End::Failed("checkpoint".into(), error)
 }
 
 impl Minter {
-    pub(crate) fn new(
-        store: CheckpointStore,
-        sources: Vec<(String, Arc<dyn Source>)>,
-        history: History,
-        limits: EpochLimits,
-        plan_hash: String,
-        stop: watch::Receiver<bool>,
-    ) -> Self {
-        let next = history.last_bound.max(history.completed_epoch()) + 1;
-        Self { store, sources, history, limits, plan_hash, next, stop }
-    }
-
-    /// Mints until everything that is there is bound, or the run is to stop.
+    /// Mints until everything that is there is bound, or for ever when it watches, or until the run is to stop.
     pub(crate) async fn run(mut self, outbox: Outbox<Minted>, faults: FaultCell) {
         match self.mint(&outbox).await {
             Ok(()) | Err(End::Quiet) => {
@@ -66,54 +68,109 @@ impl Minter {
     }
 
     async fn mint(&mut self, outbox: &Outbox<Minted>) -> Result<(), End> {
-        for binding in std::mem::take(&mut self.history.open) {
+        for binding in std::mem::take(&mut self.open) {
             tracing::info!(epoch = binding.epoch, "replaying an epoch that an earlier run did not complete");
-            outbox.send(Minted::Epoch(binding)).await.map_err(|_| End::Quiet)?;
+            self.send(binding, outbox).await?;
         }
-        let mut gathering = Gathering::default();
-        for (name, source) in self.sources.clone() {
-            let mut splits = source.list();
+        let mut stop = self.stop.clone();
+        loop {
+            // Whoever has asked to stop does not want to wait for a long listing.
+            tokio::select! {
+                biased;
+                () = asked(&mut stop) => return Err(End::Quiet),
+                looked = self.listing.look() => looked?,
+            }
+            let again = Instant::now() + self.watch.unwrap_or_default();
             loop {
-                let next = tokio::select! {
+                if self.listing.is_empty() && self.watch.is_none() {
+                    if self.listing.is_cut() {
+                        break;
+                    }
+                    return Ok(());
+                }
+                tokio::select! {
                     biased;
-                    _ = self.stop.wait_for(|stop| *stop) => return Err(End::Quiet),
-                    next = splits.next() => next,
-                };
-                let Some(split) = next else { break };
-                let split = split.map_err(|e| End::Failed(name.clone(), e))?;
-                if !self.history.ledger.entry(name.clone()).or_default().insert(split.id.clone()) {
-                    continue;
+                    () = asked(&mut stop) => return Err(End::Quiet),
+                    () = tokio::time::sleep_until(again), if self.watch.is_some() => break,
+                    room = outbox.has_room(), if !self.listing.is_empty() => {
+                        room.map_err(|_| End::Quiet)?;
+                        if !self.bind(outbox).await? {
+                            break;
+                        }
+                    }
                 }
-                let full = gathering.count >= self.limits.splits
-                    || gathering.bytes.saturating_add(split.bytes) > self.limits.bytes.0;
-                if gathering.count > 0 && full {
-                    self.bind(std::mem::take(&mut gathering), outbox).await?;
-                }
-                gathering.count += 1;
-                gathering.bytes = gathering.bytes.saturating_add(split.bytes);
-                gathering.splits.entry(name.clone()).or_default().push(split);
             }
         }
-        if gathering.count > 0 {
-            self.bind(gathering, outbox).await?;
-        }
-        Ok(())
     }
 
-    async fn bind(&mut self, gathering: Gathering, outbox: &Outbox<Minted>) -> Result<(), End> {
-        if *self.stop.borrow() {
-            return Err(End::Quiet);
-        }
+    /// Binds the next epoch. False if it was bound before, so that what was found has to be looked at anew.
+    async fn bind(&mut self, outbox: &Outbox<Minted>) -> Result<bool, End> {
+        let splits = self.gather();
         let binding = Binding {
             epoch: self.next,
             ingest_time: now(),
             plan_hash: self.plan_hash.clone(),
             instance: self.store.instance().to_owned(),
-            splits: gathering.splits,
+            generation: self.store.lease().generation(),
+            splits,
         };
-        self.store.bind(&binding).await.map_err(|e| End::Failed("checkpoint".into(), e))?;
+        let (binding, ours) = match self.store.bind(&binding).await.map_err(checkpoint)? {
+            Bound::Ours => (binding, true),
+            Bound::Before(other) => (other, false),
+        };
+        self.remember(&binding);
         self.next += 1;
-        outbox.send(Minted::Epoch(binding)).await.map_err(|_| End::Quiet)
+        if ours {
+            self.listing.tell();
+        } else {
+            self.listing.forget();
+        }
+        self.send(binding, outbox).await?;
+        Ok(ours)
+    }
+
+    fn remember(&self, binding: &Binding) {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        for (source, splits) in &binding.splits {
+            splits.iter().for_each(|split| ledger.insert(source, split));
+        }
+    }
+
+    async fn send(&self, binding: Binding, outbox: &Outbox<Minted>) -> Result<(), End> {
+        self.progress.bound(binding.epoch, binding.splits.values().flatten());
+        let fixed = binding.epoch <= self.held;
+        outbox.send(Minted::Epoch { binding, fixed }).await.map_err(|_| End::Quiet)
+    }
+
+    /// The splits of the next epoch: the first ones, one at least, as many as the limits allow.
+    fn gather(&mut self) -> BTreeMap<String, Vec<Split>> {
+        let bytes_limit = match (self.limits.rows, self.progress.bytes_per_row()) {
+            (None, _) => self.limits.bytes.0,
+            // Nothing is known yet of how large a row is: one split tells.
+            (Some(_), None) => 0,
+            (Some(rows), Some(bytes)) => self.limits.bytes.0.min((rows as f64 * bytes) as u64),
+        };
+        let mut splits: BTreeMap<String, Vec<Split>> = BTreeMap::new();
+        let (mut count, mut bytes) = (0, 0_u64);
+        while let Some(first) = self.listing.first() {
+            let full = count >= self.limits.splits || bytes.saturating_add(first.bytes) > bytes_limit;
+            if count > 0 && full {
+                break;
+            }
+            let Some((source, split)) = self.listing.take() else { break };
+            count += 1;
+            bytes = bytes.saturating_add(split.bytes);
+            splits.entry(source).or_default().push(split);
+        }
+        splits
+    }
+}
+
+/// Ends when the run is to stop.
+async fn asked(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        // Nobody is left who could ask.
+        std::future::pending::<()>().await;
     }
 }
 

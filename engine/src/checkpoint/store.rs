@@ -1,30 +1,31 @@
-//! Reads and writes the records of epochs in an object store.
+//! The records of epochs: bindings, what was dropped from them, completions.
 
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
-use bytes::Bytes;
 use futures::stream::{self, StreamExt, TryStreamExt};
-use object_store::path::Path;
-use object_store::{ObjectStoreExt, PutMode, PutOptions};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::archive::Archive;
+use super::lease::Lease;
+use super::records::{Created, Records};
 use super::{Binding, Completion, History};
 use crate::Epoch;
 use crate::failpoint;
 use crate::stage::StageError;
 use crate::storage::Location;
 
-/// Tries for a record whose fate is unknown, with a pause that doubles from 100 ms.
-const TRIES: u32 = 6;
 /// Records read at once when a run starts.
-const PARALLEL_READS: usize = 16;
+const PARALLEL_READS: usize = 32;
+const FORMAT: u32 = 2;
+const BINDINGS: &str = "bindings";
+const COMPLETE: &str = "complete";
 
-/// The records of one pipeline.
-#[derive(Debug, Clone)]
+/// The records of one pipeline, for the owner of its lease.
+#[derive(Clone)]
 pub(crate) struct CheckpointStore {
-    location: Location,
+    records: Records,
     instance: String,
+    lease: Lease,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,16 +34,55 @@ struct Pipeline {
     format: u32,
 }
 
-const FORMAT: u32 = 1;
-
-enum Created {
+/// What became of a binding.
+pub(crate) enum Bound {
     Ours,
-    Theirs(Bytes),
+    /// The epoch was bound before, by an owner that is gone: that is what it consists of.
+    Before(Binding),
+}
+
+/// Claims a folder for the pipeline, or makes sure that it is the pipeline's.
+pub(crate) async fn claim(records: &Records, pipeline: &str) -> Result<(), StageError> {
+    let ours = Pipeline { pipeline: pipeline.into(), format: FORMAT };
+    let path = records.path("pipeline.json");
+    let Created::Theirs(bytes) = records.create(&path, &ours).await? else { return Ok(()) };
+    let theirs: Pipeline = records.decode(&path, &bytes)?;
+    if theirs == ours {
+        return Ok(());
+    }
+    Err(StageError::user(format!(
+        "the state belongs to pipeline `{}` in format {}, this is `{pipeline}` in format {FORMAT}",
+        theirs.pipeline, theirs.format
+    ))
+    .object(records.url())
+    .hint("give each pipeline a `state:` of its own"))
+}
+
+/// Bindings that are not archived, oldest first and without what was dropped, and the newest completion.
+pub(crate) async fn recent(records: &Records, archived: Epoch) -> Result<(Vec<Binding>, Option<Completion>), StageError> {
+    let completed = match records.epochs(COMPLETE).await?.last() {
+        Some(&epoch) => Some(records.read::<Completion>(&records.of_epoch(COMPLETE, epoch)).await?),
+        None => None,
+    };
+    let dropped: BTreeSet<Epoch> = records.epochs("dropped").await?.into_iter().collect();
+    let epochs = records.epochs(BINDINGS).await?.into_iter().filter(|e| *e > archived);
+    let read = epochs.map(|epoch| {
+        let dropped = dropped.contains(&epoch);
+        async move {
+            let mut binding: Binding = records.read(&records.of_epoch(BINDINGS, epoch)).await?;
+            if dropped {
+                binding.drop_splits(&records.read(&records.of_epoch("dropped", epoch)).await?);
+            }
+            Ok::<_, StageError>(binding)
+        }
+    });
+    let bindings = stream::iter(read).buffered(PARALLEL_READS).try_collect().await?;
+    Ok((bindings, completed))
 }
 
 impl CheckpointStore {
-    pub(crate) fn new(location: Location, instance: String) -> Self {
-        Self { location, instance }
+    pub(crate) fn new(records: Records, instance: String, lease: Lease) -> Self {
+        Self { records, instance, lease }
     }
 
     /// Identifies this run in its records.
@@ -51,145 +91,98 @@ impl CheckpointStore {
     }
 
     pub(crate) fn location(&self) -> &Location {
-        &self.location
+        self.records.location()
     }
 
     /// The state's place, for messages.
     pub(crate) fn url(&self) -> String {
-        format!("{}/{}", self.location.root, self.location.path)
+        self.records.url()
     }
 
-    /// Claims the state for the pipeline, or makes sure that it is the pipeline's, and reads what is there.
-    pub(crate) async fn open(&self, pipeline: &str) -> Result<History, StageError> {
-        let ours = Pipeline { pipeline: pipeline.into(), format: FORMAT };
-        let path = self.location.path.clone().join("pipeline.json");
-        if let Created::Theirs(bytes) = self.create(&path, encode(&ours)?).await? {
-            let theirs: Pipeline = self.decode(&path, &bytes)?;
-            if theirs != ours {
-                return Err(StageError::user(format!(
-                    "the state belongs to pipeline `{}` in format {}, this is `{pipeline}` in format {FORMAT}",
-                    theirs.pipeline, theirs.format
-                ))
-                .object(self.url())
-                .hint("give each pipeline a `state:` of its own"));
-            }
-        }
-        let completed = match self.epochs("complete").await?.into_iter().max() {
-            Some(epoch) => Some(self.read::<Completion>(&self.record("complete", epoch)).await?),
-            None => None,
-        };
-        let bound = self.epochs("bindings").await?;
-        let bindings = stream::iter(
-            bound.into_iter().map(|epoch| async move { self.read::<Binding>(&self.record("bindings", epoch)).await }),
-        )
-        .buffered(PARALLEL_READS)
-        .try_collect()
-        .await?;
-        Ok(History::new(completed, bindings))
+    /// The right to write.
+    pub(crate) fn lease(&self) -> &Lease {
+        &self.lease
     }
 
-    /// Makes a binding durable. Fails if another instance has bound the epoch: one of the two must stop.
-    pub(crate) async fn bind(&self, binding: &Binding) -> Result<(), StageError> {
-        let path = self.record("bindings", binding.epoch);
-        match self.create(&path, encode(binding)?).await? {
+    /// What earlier runs have left.
+    pub(crate) async fn history(&self) -> Result<History, StageError> {
+        let archive = Archive::open(&self.records).await?;
+        let (bindings, completed) = recent(&self.records, archive.upto()).await?;
+        let mut history = History::new(completed, archive.upto(), bindings);
+        archive.each(|source, id, content| history.ledger.note(source, id, content)).await?;
+        Ok(history)
+    }
+
+    /// Makes a binding durable.
+    pub(crate) async fn bind(&self, binding: &Binding) -> Result<Bound, StageError> {
+        self.lease.verify().await?;
+        let path = self.records.of_epoch(BINDINGS, binding.epoch);
+        match self.records.create(&path, binding).await? {
             Created::Ours => {
                 failpoint::hit("after-binding", binding.epoch);
-                Ok(())
+                Ok(Bound::Ours)
             }
             Created::Theirs(bytes) => {
-                let theirs: Binding = self.decode(&path, &bytes)?;
-                Err(StageError::user(format!(
-                    "another instance ({}) of this pipeline is running: it has bound epoch {}",
-                    theirs.instance, binding.epoch
-                ))
-                .object(self.url())
-                .hint("let one instance of a pipeline run at a time; this one has stopped and has lost nothing"))
-            }
-        }
-    }
-
-    /// Records that every table holds the epoch.
-    pub(crate) async fn complete(&self, completion: &Completion) -> Result<(), StageError> {
-        let path = self.record("complete", completion.epoch);
-        match self.create(&path, encode(completion)?).await? {
-            Created::Ours => Ok(()),
-            Created::Theirs(_) => Err(StageError::user(format!(
-                "another instance of this pipeline is running: it has completed epoch {}",
-                completion.epoch
-            ))
-            .object(self.url())
-            .hint("let one instance of a pipeline run at a time; this one has stopped and has lost nothing")),
-        }
-    }
-
-    fn record(&self, folder: &str, epoch: Epoch) -> Path {
-        self.location.path.clone().join(folder).join(format!("{epoch:020}.json"))
-    }
-
-    async fn epochs(&self, folder: &str) -> Result<Vec<Epoch>, StageError> {
-        let prefix = self.location.path.clone().join(folder);
-        let names: Vec<Option<Epoch>> = self
-            .location
-            .store
-            .list(Some(&prefix))
-            .map_ok(|meta| meta.location.filename().and_then(|n| n.strip_suffix(".json")).and_then(|n| n.parse().ok()))
-            .try_collect()
-            .await
-            .map_err(|e| self.unreachable("list", &prefix, e))?;
-        Ok(names.into_iter().flatten().collect())
-    }
-
-    async fn read<T: DeserializeOwned>(&self, path: &Path) -> Result<T, StageError> {
-        let read = async { self.location.store.get(path).await?.bytes().await };
-        let bytes = read.await.map_err(|e| self.unreachable("read", path, e))?;
-        self.decode(path, &bytes)
-    }
-
-    fn decode<T: DeserializeOwned>(&self, path: &Path, bytes: &[u8]) -> Result<T, StageError> {
-        serde_json::from_slice(bytes).map_err(|e| {
-            StageError::user("a record of the pipeline's state cannot be understood")
-                .object(format!("{}/{path}", self.location.root))
-                .hint("it was changed by hand, or written by another version of alluvium")
-                .because(e)
-        })
-    }
-
-    /// Creates an object unless it is there. When the answer is lost, what is there decides.
-    async fn create(&self, path: &Path, bytes: Bytes) -> Result<Created, StageError> {
-        let store = &self.location.store;
-        let mut pause = Duration::from_millis(100);
-        let mut tries = 1;
-        loop {
-            let put = store.put_opts(path, bytes.clone().into(), PutOptions::from(PutMode::Create)).await;
-            let error = match put {
-                Ok(_) => return Ok(Created::Ours),
-                Err(error) => error,
-            };
-            let found = async { store.get(path).await?.bytes().await };
-            match found.await {
-                Ok(there) if there == bytes => return Ok(Created::Ours),
-                Ok(there) => return Ok(Created::Theirs(there)),
-                Err(_) if tries < TRIES => {
-                    tracing::warn!(%path, %error, "a record of the state could not be written; trying again");
-                    tokio::time::sleep(pause).await;
-                    pause *= 2;
-                    tries += 1;
+                let theirs: Binding = self.records.decode(&path, &bytes)?;
+                if theirs.generation < self.lease.generation() {
+                    return Ok(Bound::Before(theirs));
                 }
-                Err(_) => return Err(self.unreachable("write", path, error)),
+                self.lease.look().await?;
+                Err(self.other("has bound", binding.epoch))
             }
         }
     }
 
-    fn unreachable(&self, verb: &str, path: &Path, error: object_store::Error) -> StageError {
-        StageError::external(format!("cannot {verb} the pipeline's state"))
-            .object(format!("{}/{path}", self.location.root))
-            .hint("check that `state:` is a place that this process may list, read and write")
-            .because(error)
+    /// Writes down that some splits of an epoch were not read and do not belong to it. To be called before any table
+    /// holds the epoch.
+    pub(crate) async fn drop_splits(
+        &self,
+        epoch: Epoch,
+        splits: &BTreeMap<String, BTreeSet<String>>,
+    ) -> Result<(), StageError> {
+        self.lease.verify().await?;
+        let path = self.records.of_epoch("dropped", epoch);
+        // An earlier try of the epoch may have dropped others.
+        let mut all: BTreeMap<String, BTreeSet<String>> = self.records.read_if_there(&path).await?.unwrap_or_default();
+        for (source, ids) in splits {
+            all.entry(source.clone()).or_default().extend(ids.iter().cloned());
+        }
+        self.records.put(&path, &all).await
     }
-}
 
-fn encode<T: Serialize>(record: &T) -> Result<Bytes, StageError> {
-    serde_json::to_vec_pretty(record)
-        .map(Bytes::from)
-        .map_err(|e| StageError::internal("a record of the state cannot be encoded").because(e))
+    /// Records that every table holds the epoch; gives the record that stands.
+    pub(crate) async fn complete(&self, completion: Completion) -> Result<Completion, StageError> {
+        let path = self.records.of_epoch(COMPLETE, completion.epoch);
+        match self.records.create(&path, &completion).await? {
+            Created::Ours => Ok(completion),
+            // Written by an owner that was taken for dead; it says the same of the tables.
+            Created::Theirs(bytes) => {
+                self.lease.look().await?;
+                self.records.decode(&path, &bytes)
+            }
+        }
+    }
+
+    /// Moves the bindings of complete epochs into the archive and deletes their records; the completion of `completed`
+    /// stays.
+    pub(crate) async fn archive(&self, completed: Epoch) -> Result<(), StageError> {
+        let archive = Archive::open(&self.records).await?;
+        let (bindings, _) = recent(&self.records, archive.upto()).await?;
+        let done: Vec<Binding> = bindings.into_iter().filter(|b| b.epoch <= completed).collect();
+        self.lease.verify().await?;
+        archive.add(&done, completed).await?;
+        for folder in [BINDINGS, "dropped", COMPLETE] {
+            let last = if folder == COMPLETE { completed.saturating_sub(1) } else { completed };
+            let gone = self.records.epochs(folder).await?.into_iter().filter(|e| *e <= last);
+            let paths = gone.map(|epoch| self.records.of_epoch(folder, epoch));
+            self.records.delete(paths.collect()).await?;
+        }
+        Ok(())
+    }
+
+    fn other(&self, what: &str, epoch: Epoch) -> StageError {
+        StageError::user(format!("another instance of this pipeline is running: it {what} epoch {epoch}"))
+            .object(self.url())
+            .hint("let one instance of a pipeline run at a time; this one has stopped and has lost nothing")
+    }
 }

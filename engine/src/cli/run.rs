@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -19,6 +19,12 @@ pub(super) struct RunArguments {
     /// Worker threads. The tables are the same with any number.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: u16,
+    /// Go on with what arrives, until it is stopped.
+    #[arg(long)]
+    watch: bool,
+    /// How often to look for new objects, such as `500ms`, `5s` or `2m`.
+    #[arg(long, default_value = "5s", value_name = "TIME", value_parser = humantime::parse_duration, requires = "watch")]
+    interval: Duration,
 }
 
 pub(super) fn run(cli: &Cli<'_>, arguments: &RunArguments) -> u8 {
@@ -28,18 +34,20 @@ pub(super) fn run(cli: &Cli<'_>, arguments: &RunArguments) -> u8 {
         Ok((runtime, plan))
     });
     match started {
-        Ok((runtime, plan)) => run_compiled(&plan, &runtime, workers),
+        Ok((runtime, plan)) => {
+            let watch = arguments.watch.then_some(arguments.interval);
+            run_compiled(&plan, &runtime, RunOptions { workers, watch, ..RunOptions::default() })
+        }
         Err(code) => code,
     }
 }
 
-fn run_compiled(plan: &Arc<Plan>, runtime: &tokio::runtime::Runtime, workers: usize) -> u8 {
+fn run_compiled(plan: &Arc<Plan>, runtime: &tokio::runtime::Runtime, options: RunOptions) -> u8 {
     let progress = Arc::new(Progress::new(plan));
     let stop = Stop::default();
     listen(runtime, &stop);
     let mut terminal = Terminal::new(plan);
     let started = Instant::now();
-    let options = RunOptions { workers, ..RunOptions::default() };
     let ended = run_plan(plan, &options, runtime, &progress, &stop, || terminal.show(plan, &progress));
     terminal.end();
     match ended {

@@ -16,7 +16,7 @@ use timely::dataflow::operators::probe::Handle;
 use timely::scheduling::Activator;
 use tokio::sync::mpsc;
 
-use super::messages::{EpochNote, StagedMessage};
+use super::messages::{EpochNote, Report, StagedMessage};
 use super::{Notes, Process, StagedStream};
 use crate::Epoch;
 use crate::bridge::{Outbox, inbox};
@@ -92,14 +92,18 @@ pub(super) fn render<'scope>(
     complete.probe().0
 }
 
-/// What was staged, by table and by operator.
+/// What was reported, by stage.
 fn sort(epoch: Epoch, ingest_micros: i64, messages: Vec<StagedMessage>, stages: &[String]) -> Ready {
     let ingest_time = DateTime::from_timestamp_micros(ingest_micros).unwrap_or_default();
-    let mut ready = Ready { epoch, ingest_time, tables: BTreeMap::new(), state: BTreeMap::new() };
+    let mut ready = Ready { epoch, ingest_time, ..Ready::default() };
     for message in messages {
         let name = usize::try_from(message.stage).ok().and_then(|i| stages.get(i)).cloned().unwrap_or_default();
-        let side = if message.state { &mut ready.state } else { &mut ready.tables };
-        side.entry(name).or_default().push(Staged(message.payload));
+        match message.what {
+            Report::Rows(payload) => ready.tables.entry(name).or_default().push(Staged(payload)),
+            Report::State(payload) => ready.state.entry(name).or_default().push(Staged(payload)),
+            Report::Read { bytes, rows } => ready.sources.entry(name).or_default().add(bytes, rows),
+            Report::Dropped(id) => drop(ready.dropped.entry(name).or_default().insert(id)),
+        }
     }
     ready
 }

@@ -9,7 +9,11 @@ use crate::checkpoint::Binding;
 /// From the task that mints epochs to the operator that opens them.
 pub(crate) enum Minted {
     /// The epoch's binding is durable.
-    Epoch(Binding),
+    Epoch {
+        binding: Binding,
+        /// Some table holds the epoch.
+        fixed: bool,
+    },
     /// There will be no further epoch in this run.
     Done,
 }
@@ -24,6 +28,8 @@ pub(crate) struct Assignment {
     pub(crate) split: Vec<u8>,
     /// Processing time of the epoch, in microseconds since 1970.
     pub(crate) ingest_micros: i64,
+    /// See [`ReadContext`](crate::stage::ReadContext).
+    pub(crate) fixed: bool,
 }
 
 /// An epoch exists.
@@ -33,12 +39,23 @@ pub(crate) struct EpochNote {
     pub(crate) ingest_micros: i64,
 }
 
-/// Something staged for an epoch.
+/// What the coordinator must know of an epoch before it commits.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct StagedMessage {
     /// The stage, by its index in the plan.
     pub(crate) stage: u64,
-    /// State of an operator, not rows of a table.
-    pub(crate) state: bool,
-    pub(crate) payload: Vec<u8>,
+    pub(crate) what: Report,
+}
+
+/// What a stage reports of an epoch.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// Rows of a table are staged.
+    Rows(Vec<u8>),
+    /// State of an operator is staged.
+    State(Vec<u8>),
+    /// A split was read to its end.
+    Read { bytes: u64, rows: u64 },
+    /// A split does not belong to the epoch after all.
+    Dropped(String),
 }

@@ -78,9 +78,9 @@ pub(super) fn render<'scope>(
                         done = true;
                         break;
                     }
-                    Some(Minted::Epoch(binding)) => {
+                    Some(Minted::Epoch { binding, fixed }) => {
                         let epoch = binding.epoch;
-                        let deal = match deal(&binding, &sources, workers) {
+                        let deal = match deal(&binding, fixed, &sources, workers) {
                             Ok(deal) => deal,
                             Err(error) => {
                                 faults.raise(Some(epoch), error);
@@ -109,7 +109,7 @@ pub(super) fn render<'scope>(
 }
 
 /// Gives each split to the worker that has the fewest bytes so far.
-fn deal(binding: &Binding, stages: &[String], workers: usize) -> Result<Vec<Assignment>, StageError> {
+fn deal(binding: &Binding, fixed: bool, stages: &[String], workers: usize) -> Result<Vec<Assignment>, StageError> {
     let mut load = vec![0_u64; workers.max(1)];
     let mut out = Vec::new();
     for (source, splits) in &binding.splits {
@@ -130,6 +130,7 @@ fn deal(binding: &Binding, stages: &[String], workers: usize) -> Result<Vec<Assi
                 stage: stage as u64,
                 split: json,
                 ingest_micros: binding.ingest_time.timestamp_micros(),
+                fixed,
             });
         }
     }

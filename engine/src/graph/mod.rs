@@ -132,11 +132,13 @@ impl<'scope> Renderer<'_, 'scope> {
         let ports = match (stage.role, built) {
             (Role::Source, Stage::Source(source)) => {
                 let assignments = self.assignments.clone();
-                outer.region_named(&region(index), |inner| {
-                    let (rows, rejects) =
+                let (ports, reports) = outer.region_named(&region(index), |inner| {
+                    let (rows, rejects, reports) =
                         source::render(process, inner, assignments.enter(inner), index, stage, source, faults);
-                    Ports { rows: rows.leave(outer), rejects: Some(rejects.leave(outer)) }
-                })
+                    (Ports { rows: rows.leave(outer), rejects: Some(rejects.leave(outer)) }, reports.leave(outer))
+                });
+                self.staged.push(reports);
+                ports
             }
             (Role::Transform, Stage::Transform(transform)) => {
                 let input = first(inputs)?;

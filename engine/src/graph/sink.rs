@@ -15,7 +15,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use tokio::sync::mpsc;
 
-use super::messages::StagedMessage;
+use super::messages::{Report, StagedMessage};
 use super::transform::conform;
 use super::{Process, StagedStream};
 use crate::bridge::{Faults, Outbox, Permit, inbox};
@@ -82,8 +82,7 @@ pub(super) fn render<'scope>(
                         if let Some((capability, _)) = open.remove(&epoch) {
                             let messages = list.into_iter().map(|Staged(payload)| StagedMessage {
                                 stage: stage as u64,
-                                state,
-                                payload,
+                                what: if state { Report::State(payload) } else { Report::Rows(payload) },
                             });
                             out.activate().session(&capability).give_iterator(messages);
                         }

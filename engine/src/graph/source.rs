@@ -13,9 +13,9 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
-use super::messages::Assignment;
+use super::messages::{Assignment, Report, StagedMessage};
 use super::transform::{conform, reject_container};
-use super::{Assignments, Process};
+use super::{Assignments, Process, StagedStream};
 use crate::bridge::{Faults, Outbox, inbox};
 use crate::plan::PlannedStage;
 use crate::stage::{BatchStream, Read, ReadContext, Source, Split, StageError};
@@ -34,6 +34,10 @@ struct Reading {
     context: ReadContext,
     rows: Capability<Epoch>,
     rejects: Capability<Epoch>,
+    reports: Capability<Epoch>,
+    /// Rows so far, rejects included.
+    count: u64,
+    dropped: Option<String>,
 }
 
 /// From a reading task; the number tells which.
@@ -47,13 +51,15 @@ pub(super) fn render<'scope>(
     stage: &PlannedStage,
     source: Arc<dyn Source>,
     faults: Faults,
-) -> (BatchStream<'scope>, BatchStream<'scope>) {
+) -> (BatchStream<'scope>, BatchStream<'scope>, StagedStream<'scope>) {
     let mut builder = OperatorBuilder::new("read".into(), scope);
     let mut input = builder.new_input(assignments, Exchange::new(|a: &Assignment| a.worker));
     let (rows_out, rows) = builder.new_output::<Batch>();
     let (rejects_out, rejects) = builder.new_output::<Batch>();
+    let (reports_out, reports) = builder.new_output::<Vec<StagedMessage>>();
     let mut rows_out = OutputBuilder::<_, CapacityContainerBuilder<Batch>>::from(rows_out);
     let mut rejects_out = OutputBuilder::<_, CapacityContainerBuilder<Batch>>::from(rejects_out);
+    let mut reports_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<StagedMessage>>>::from(reports_out);
     let address = builder.operator_info().address;
     let again = scope.activator_for(address.clone());
     let wake = scope.worker().sync_activator_for(address.to_vec());
@@ -68,34 +74,16 @@ pub(super) fn render<'scope>(
         move |_frontiers| {
             input.for_each(|capability, list| {
                 for assignment in list.drain(..).filter(|a| a.stage == index as u64) {
-                    let (Some(rows), Some(rejects)) = (capability.retain_least(0), capability.retain_least(1)) else {
-                        continue;
-                    };
+                    let held = (capability.retain_least(0), capability.retain_least(1), capability.retain_least(2));
+                    let (Some(rows), Some(rejects), Some(reports)) = held else { continue };
                     let epoch = *rows.time();
-                    match serde_json::from_slice(&assignment.split) {
-                        Ok(split) => {
-                            let ingest_time =
-                                DateTime::from_timestamp_micros(assignment.ingest_micros).unwrap_or_default();
-                            waiting.push_back(Reading {
-                                split,
-                                context: ReadContext { epoch, ingest_time },
-                                rows,
-                                rejects,
-                            });
-                        }
-                        Err(e) => {
-                            faults.raise(Some(epoch), StageError::internal("a split cannot be decoded").because(e));
-                            reading.insert(
-                                u64::MAX - reading.len() as u64,
-                                Reading {
-                                    split: unknown(),
-                                    context: ReadContext { epoch, ingest_time: DateTime::default() },
-                                    rows,
-                                    rejects,
-                                },
-                            );
-                        }
-                    }
+                    let split = serde_json::from_slice(&assignment.split).unwrap_or_else(|e| {
+                        faults.raise(Some(epoch), StageError::internal("a split cannot be decoded").because(e));
+                        Split { id: String::new(), bytes: 0, version: None, modified: None, rank: 0 }
+                    });
+                    let ingest_time = DateTime::from_timestamp_micros(assignment.ingest_micros).unwrap_or_default();
+                    let context = ReadContext { epoch, ingest_time, fixed: assignment.fixed };
+                    waiting.push_back(Reading { split, context, rows, rejects, reports, count: 0, dropped: None });
                 }
             });
             while reading.len() < READS && !faults.is_raised() {
@@ -109,13 +97,15 @@ pub(super) fn render<'scope>(
             while burst < BURST && !faults.is_raised() && pressure.has_room(&wake) {
                 let Some((id, piece)) = inbox.take() else { break };
                 burst += 1;
-                let Some(of) = reading.get(&id) else { continue };
+                let Some(of) = reading.get_mut(&id) else { continue };
                 let epoch = of.context.epoch;
                 let outcome = match piece {
                     Ok(Some(Read::Rows(batch))) => conform(batch, &schema).map(|batch| {
+                        of.count += batch.num_rows() as u64;
                         rows_out.activate().session_with_builder(&of.rows).give_container(&mut Batch::from(batch));
                     }),
                     Ok(Some(Read::Rejects(list))) if may_reject => {
+                        of.count += list.len() as u64;
                         reject_container(&name, epoch, &list).map(|mut container| {
                             rejects_out.activate().session_with_builder(&of.rejects).give_container(&mut container);
                         })
@@ -123,7 +113,9 @@ pub(super) fn render<'scope>(
                     Ok(Some(Read::Rejects(_))) => {
                         Err(StageError::internal("the source rejects rows without having declared it"))
                     }
+                    Ok(Some(Read::Dropped(why))) => of.drop_out(why),
                     Ok(None) => {
+                        reports_out.activate().session(&of.reports).give(of.report(index));
                         reading.remove(&id);
                         again.activate();
                         Ok(())
@@ -140,11 +132,32 @@ pub(super) fn render<'scope>(
             !reading.is_empty() || !waiting.is_empty()
         }
     });
-    (rows, rejects)
+    (rows, rejects, reports)
 }
 
-fn unknown() -> Split {
-    Split { id: String::new(), bytes: 0, version: None, modified: None }
+impl Reading {
+    /// The split is not to be read after all.
+    fn drop_out(&mut self, why: String) -> Result<(), StageError> {
+        if self.context.fixed {
+            return Err(StageError::external(format!("{why}, and tables hold rows of the epoch already"))
+                .object(&self.split.id)
+                .hint("put the object back as it was: the epoch cannot be finished without it"));
+        }
+        if self.count > 0 {
+            return Err(StageError::internal("the source drops a split of which it has given rows"));
+        }
+        tracing::warn!(object = %self.split.id, epoch = self.context.epoch, "{why}; it is left out of the epoch");
+        self.dropped = Some(why);
+        Ok(())
+    }
+
+    fn report(&self, stage: usize) -> StagedMessage {
+        let what = match self.dropped {
+            Some(_) => Report::Dropped(self.split.id.clone()),
+            None => Report::Read { bytes: self.split.bytes, rows: self.count },
+        };
+        StagedMessage { stage: stage as u64, what }
+    }
 }
 
 /// Reads one split to its end. Whatever happens, the operator hears of it.

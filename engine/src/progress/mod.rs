@@ -11,9 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use chrono::{DateTime, Utc};
+
 use crate::Epoch;
 use crate::checkpoint::Completion;
 use crate::plan::Plan;
+use crate::stage::Split;
 
 /// What is known of a run while it goes on. Written by workers and the coordinator, read by whoever shows it.
 pub struct Progress {
@@ -26,6 +29,43 @@ pub struct Progress {
     /// Epochs completed by this run.
     epochs: AtomicU64,
     tables: Mutex<BTreeMap<String, TableProgress>>,
+    backlog: Mutex<Outstanding>,
+    /// What complete epochs have read.
+    read_bytes: AtomicU64,
+    read_rows: AtomicU64,
+}
+
+/// Splits that no complete epoch has.
+#[derive(Debug, Default)]
+struct Outstanding {
+    /// Found, by source, and not bound.
+    waiting: BTreeMap<String, Backlog>,
+    /// Bound, by epoch.
+    bound: BTreeMap<Epoch, Backlog>,
+}
+
+/// What is still to be done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Splits (objects).
+    pub splits: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When the oldest of them was written.
+    pub oldest: Option<DateTime<Utc>>,
+}
+
+impl Backlog {
+    /// One split more.
+    pub(crate) fn add(&mut self, split: &Split) {
+        self.merge(Self { splits: 1, bytes: split.bytes, oldest: split.modified });
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.splits += other.splits;
+        self.bytes += other.bytes;
+        self.oldest = [self.oldest, other.oldest].into_iter().flatten().min();
+    }
 }
 
 /// What is known of a stage.
@@ -72,7 +112,45 @@ impl Progress {
             completed: AtomicU64::new(0),
             epochs: AtomicU64::new(0),
             tables: Mutex::default(),
+            backlog: Mutex::default(),
+            read_bytes: AtomicU64::new(0),
+            read_rows: AtomicU64::new(0),
         }
+    }
+
+    /// What is found and not yet in a complete epoch.
+    pub fn backlog(&self) -> Backlog {
+        let outstanding = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = Backlog::default();
+        outstanding.waiting.values().chain(outstanding.bound.values()).for_each(|b| all.merge(*b));
+        all
+    }
+
+    /// What is found and not bound of a source.
+    pub(crate) fn set_waiting(&self, source: &str, backlog: Backlog) {
+        let mut outstanding = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        outstanding.waiting.insert(source.to_owned(), backlog);
+    }
+
+    /// An epoch consists of these splits.
+    pub(crate) fn bound<'a>(&self, epoch: Epoch, splits: impl Iterator<Item = &'a Split>) {
+        let mut backlog = Backlog::default();
+        splits.for_each(|split| backlog.add(split));
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner).bound.insert(epoch, backlog);
+    }
+
+    /// What earlier epochs have read.
+    pub(crate) fn read_before(&self, completion: &Completion) {
+        for count in completion.sources.values() {
+            self.read_bytes.fetch_add(count.bytes, Ordering::Relaxed);
+            self.read_rows.fetch_add(count.rows, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes of a row, on average, as they lie in the sources; `None` when nothing is known yet.
+    pub(crate) fn bytes_per_row(&self) -> Option<f64> {
+        let rows = self.read_rows.load(Ordering::Relaxed);
+        (rows > 0).then(|| self.read_bytes.load(Ordering::Relaxed) as f64 / rows as f64)
     }
 
     /// The newest complete epoch, 0 if none.
@@ -93,6 +171,8 @@ impl Progress {
     pub(crate) fn complete(&self, completion: &Completion) {
         self.completed.store(completion.epoch, Ordering::Relaxed);
         self.epochs.fetch_add(1, Ordering::Relaxed);
+        self.read_before(completion);
+        self.backlog.lock().unwrap_or_else(PoisonError::into_inner).bound.remove(&completion.epoch);
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         for (stage, committed) in &completion.tables {
             let table = tables.entry(stage.clone()).or_default();

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::bridge::FaultCell;
+use crate::checkpoint::Kept;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::stage::{Fault, StageError};
@@ -21,11 +22,13 @@ pub struct RunOptions {
     pub workers: usize,
     /// Bytes that may wait in queues between sources, heavy stages and writers.
     pub queue_bytes: usize,
+    /// Go on with what arrives: look for it at this interval. Without it what is there now is processed.
+    pub watch: Option<Duration>,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { workers: 1, queue_bytes: 32 << 20 }
+        Self { workers: 1, queue_bytes: 32 << 20, watch: None }
     }
 }
 
@@ -75,10 +78,28 @@ pub fn run(
     runtime: &tokio::runtime::Runtime,
     progress: &Arc<Progress>,
     stop: &Stop,
+    look: impl FnMut(),
+) -> Result<Ended, Fault> {
+    let mut kept = None;
+    let outcome = run_kept(plan, options, runtime, progress, stop, look, &mut kept);
+    if let Some(kept) = kept {
+        runtime.block_on(Kept::release(kept));
+    }
+    outcome
+}
+
+/// The same; leaves behind the lease, to be released when nothing runs any more.
+fn run_kept(
+    plan: &Arc<Plan>,
+    options: &RunOptions,
+    runtime: &tokio::runtime::Runtime,
+    progress: &Arc<Progress>,
+    stop: &Stop,
     mut look: impl FnMut(),
+    kept: &mut Option<Kept>,
 ) -> Result<Ended, Fault> {
     let faults = FaultCell::default();
-    let process = runtime.block_on(prepare::prepare(plan, options, runtime.handle(), progress, stop, &faults))?;
+    let process = runtime.block_on(prepare::prepare(plan, options, runtime.handle(), progress, stop, &faults, kept))?;
     let (finished, all_finished) = std::sync::mpsc::channel::<()>();
     let config = worker::config(options.workers);
     let guards = worker::start(config, Arc::new(process), progress.clone(), finished).map_err(|e| Fault {

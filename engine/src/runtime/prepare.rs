@@ -7,7 +7,9 @@ use futures::future;
 
 use super::{RunOptions, Stop};
 use crate::bridge::{FaultCell, Pressure};
-use crate::checkpoint::{CheckpointStore, Completion, Coordinator, Minter, StateLog, TableSink};
+use crate::checkpoint::{
+    CheckpointStore, Completion, Coordinator, Holder, Kept, Lease, Listing, Minter, Records, StateLog, TableSink, claim,
+};
 use crate::graph::{Lead, Process, context};
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -27,11 +29,20 @@ pub(super) async fn prepare(
     progress: &Arc<Progress>,
     stop: &Stop,
     faults: &FaultCell,
+    kept: &mut Option<Kept>,
 ) -> Result<Process, Fault> {
     let checkpoint = |error| Fault { stage: "checkpoint".into(), epoch: None, error };
     let location = plan.storage.open(&plan.state).map_err(checkpoint)?;
-    let store = CheckpointStore::new(location, uuid::Uuid::new_v4().simple().to_string());
-    let history = store.open(&plan.pipeline).await.map_err(checkpoint)?;
+    let records = Records::new(location);
+    claim(&records, &plan.pipeline).await.map_err(checkpoint)?;
+    let instance = uuid::Uuid::new_v4().simple().to_string();
+    let lease = Lease::acquire(&records, &instance, Holder::this(None)).await.map_err(checkpoint)?;
+    *kept = Some(lease.keep(runtime, faults.clone()));
+    let store = CheckpointStore::new(records, instance, lease);
+    let mut history = store.history().await.map_err(checkpoint)?;
+    if let Some(completed) = &history.completed {
+        progress.read_before(completed);
+    }
     let state_logs: BTreeMap<String, StateLog> = plan
         .stages
         .iter()
@@ -51,8 +62,21 @@ pub(super) async fn prepare(
     };
     let led = build_led(&process, options.workers)?;
     let logs = process.state_logs.values().cloned().collect();
-    let coordinator = Coordinator::open(led.tables, logs, store.clone(), &history).await?;
-    let minter = Minter::new(store, led.sources, history, plan.limits.clone(), plan.hash.clone(), stop.listen());
+    let ledger = Arc::new(Mutex::new(std::mem::take(&mut history.ledger)));
+    let (coordinator, held) = Coordinator::open(led.tables, logs, store.clone(), &history, ledger.clone()).await?;
+    let minter = Minter {
+        store,
+        listing: Listing::new(led.sources, ledger.clone(), progress.clone()),
+        ledger,
+        progress: progress.clone(),
+        limits: plan.limits.clone(),
+        plan_hash: plan.hash.clone(),
+        held,
+        next: history.last_bound + 1,
+        open: history.open,
+        watch: options.watch,
+        stop: stop.listen(),
+    };
     let (mint_runtime, commit_runtime) = (runtime.clone(), runtime.clone());
     let (mint_faults, commit_faults) = (faults.clone(), faults.clone());
     let seen = progress.clone();

@@ -63,6 +63,10 @@ pub struct EpochLimits {
     /// An epoch has at most this many splits (objects).
     #[schemars(range(min = 1))]
     pub splits: usize,
+    /// An epoch is closed when its splits hold about this many rows. How large a row is, is measured while the pipeline
+    /// runs, so the first epoch has one split. Without it only bytes and splits count.
+    #[schemars(range(min = 1))]
+    pub rows: Option<u64>,
     /// Epochs that may be open at once: reading goes on while earlier epochs are being committed.
     #[schemars(range(min = 1))]
     pub open: u64,
@@ -70,7 +74,7 @@ pub struct EpochLimits {
 
 impl Default for EpochLimits {
     fn default() -> Self {
-        Self { bytes: ByteSize(64_000_000), splits: 1_000, open: 3 }
+        Self { bytes: ByteSize(64_000_000), splits: 1_000, rows: None, open: 3 }
     }
 }
 

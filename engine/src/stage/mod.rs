@@ -26,7 +26,7 @@ pub use context::{ResolveContext, Shared, StageContext};
 pub use error::{Domain, Fault, StageError};
 pub use operator::{BatchStream, Operator, OperatorContext, Rendered};
 pub use sink::{Commit, Committed, Committer, Sink, Staged, Writer};
-pub use source::{Read, ReadContext, Source, Split};
+pub use source::{OnChange, Read, ReadContext, Source, Split};
 pub use transform::{Output, Reject, Transform};
 
 use std::sync::Arc;

@@ -24,6 +24,27 @@ pub struct Split {
     /// When the content was last modified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub modified: Option<DateTime<Utc>>,
+    /// Splits of a lower rank are bound earlier; of one rank, those with the lesser identity.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rank: i64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(rank: &i64) -> bool {
+    *rank == 0
+}
+
+/// What to do with a split that is listed with another content than the one that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnChange {
+    /// It is left alone, with a warning.
+    #[default]
+    Ignore,
+    /// The run stops.
+    Error,
+    /// It is read again: its rows are added to those that were read before.
+    Reprocess,
 }
 
 /// What a reader must know about the epoch. Part of the binding, so it is the same when the epoch is replayed.
@@ -33,6 +54,8 @@ pub struct ReadContext {
     pub epoch: Epoch,
     /// The processing time of the epoch.
     pub ingest_time: DateTime<Utc>,
+    /// Some table holds the epoch already, so it must consist of exactly the same rows: [`Read::Dropped`] is a fault.
+    pub fixed: bool,
 }
 
 /// A piece of what a split gives.
@@ -42,16 +65,25 @@ pub enum Read {
     Rows(RecordBatch),
     /// Rows that could not be read; only from sources that declare rejects.
     Rejects(Vec<Reject>),
+    /// Instead of any rows: the split is not there any more as it was bound, for the reason given. It is taken out of
+    /// the epoch; if it is listed again it is bound anew.
+    Dropped(String),
 }
 
 /// Brings rows in.
 #[async_trait]
 pub trait Source: Send + Sync + 'static {
-    /// The splits that are there now, in the order in which they are to be read. One worker of the cluster lists;
-    /// the engine leaves out what the ledger knows and deals the rest to all workers.
-    fn list(&self) -> BoxStream<'static, Result<Split, StageError>>;
+    /// The splits that are there now, in any order. With `after` only those with a greater identity are asked for; a
+    /// source that cannot skip the others gives them too. One worker of the cluster lists, again and again when the run
+    /// watches; the engine leaves out what the ledger knows and deals the rest to all workers.
+    fn list(&self, after: Option<&str>) -> BoxStream<'static, Result<Split, StageError>>;
 
     /// The rows of a split, in order. Called on a thread where blocking for a batch's worth of computation is fine;
     /// the engine stops polling when queues are full.
     fn read(&self, split: Split, context: ReadContext) -> BoxStream<'static, Result<Read, StageError>>;
+
+    /// What to do with a split that is listed with another content than the one that was read.
+    fn on_change(&self) -> OnChange {
+        OnChange::Ignore
+    }
 }

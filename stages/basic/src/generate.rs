@@ -142,12 +142,19 @@ impl Generate {
 
 #[async_trait]
 impl Source for Generate {
-    fn list(&self) -> BoxStream<'static, Result<Split, StageError>> {
+    fn list(&self, _after: Option<&str>) -> BoxStream<'static, Result<Split, StageError>> {
         let (rows, width) = (self.rows, self.columns.len() as u64 * 8);
         let starts = (0..rows).step_by(SPLIT_ROWS as usize);
         let splits = starts.map(move |first| {
             let end = rows.min(first + SPLIT_ROWS);
-            Ok(Split { id: format!("{first}-{end}"), bytes: (end - first) * width, version: None, modified: None })
+            let rank = i64::try_from(first).unwrap_or(i64::MAX);
+            Ok(Split {
+                id: format!("{first}-{end}"),
+                bytes: (end - first) * width,
+                version: None,
+                modified: None,
+                rank,
+            })
         });
         stream::iter(splits).boxed()
     }

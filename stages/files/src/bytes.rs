@@ -11,6 +11,8 @@ use object_store::path::Path;
 use object_store::{GetResult, GetResultPayload, ObjectStoreExt};
 use tokio::sync::mpsc;
 
+use crate::read::Unopened;
+
 /// Chunks that are fetched ahead.
 const AHEAD: usize = 4;
 /// Packed bytes that are read at once.
@@ -58,9 +60,9 @@ impl<R: Read> Read for Whole<R> {
 }
 
 /// Begins to fetch an object, after making sure that it is still the one that was bound.
-pub(crate) async fn fetch(location: &Location, split: &Split) -> Result<Box<dyn Read + Send>, StageError> {
+pub(crate) async fn fetch(location: &Location, split: &Split) -> Result<Box<dyn Read + Send>, Unopened> {
     let path = path_of(location, split)?;
-    let got = location.store.get(&path).await.map_err(|e| unread(split, e))?;
+    let got = location.store.get(&path).await.map_err(|e| unopened(split, e))?;
     unchanged(split, &got.meta)?;
     let missing = got.meta.size;
     let whole = Whole { inner: body(got), missing };
@@ -95,36 +97,59 @@ fn body(got: GetResult) -> Box<dyn Read + Send> {
 
 /// The object of a split.
 pub(crate) fn path_of(location: &Location, split: &Split) -> Result<Path, StageError> {
-    let wrong = || {
+    crate::list::path_of(location, &split.id).ok_or_else(|| {
         StageError::user("the object was bound under another `url:`")
             .object(&split.id)
             .hint("finish the open epochs with the old spec, then change it")
-    };
-    let below = split.id.strip_prefix(&location.root).ok_or_else(wrong)?;
-    Path::parse(below.trim_start_matches('/')).map_err(|_| wrong())
+    })
 }
 
-/// Why nothing came.
+/// Why nothing came at first.
+pub(crate) fn unopened(split: &Split, error: object_store::Error) -> Unopened {
+    match error {
+        object_store::Error::NotFound { .. } => Unopened::Missing,
+        error => Unopened::Failed(unread(split, error)),
+    }
+}
+
+/// Why nothing came, when something had come before.
 pub(crate) fn unread(split: &Split, error: object_store::Error) -> StageError {
     match error {
-        object_store::Error::NotFound { .. } => {
-            StageError::external("the object has vanished since it was bound to the epoch")
-                .object(&split.id)
-                .hint("put it back: the epoch cannot be finished without it")
-        }
+        object_store::Error::NotFound { .. } => missing(split),
         error => StageError::external("the object cannot be read").object(&split.id).because(error),
     }
 }
 
-/// A replay must give the same rows, so another content under the same name is a fault and never read silently.
-pub(crate) fn unchanged(split: &Split, now: &object_store::ObjectMeta) -> Result<(), StageError> {
+/// A replay must give the same rows, so another content under the same name is never read silently.
+pub(crate) fn unchanged(split: &Split, now: &object_store::ObjectMeta) -> Result<(), Unopened> {
     if now.size != split.bytes {
-        return Err(changed(split, &format!("it had {} bytes, now {}", split.bytes, now.size)));
+        return Err(Unopened::Changed(format!("it had {} bytes, now {}", split.bytes, now.size)));
     }
     if now.e_tag != split.version {
-        return Err(changed(split, "it has the same size, but was written again"));
+        return Err(Unopened::Changed("it has the same size, but was written again".into()));
     }
     Ok(())
+}
+
+/// That a local file was not written while it was read; a store gives one version or an error.
+pub(crate) async fn still_unchanged(location: Location, split: Split) -> Result<(), StageError> {
+    if location.root != "file://" {
+        return Ok(());
+    }
+    let path = path_of(&location, &split)?;
+    let now = location.store.head(&path).await.map_err(|e| unread(&split, e))?;
+    // What was added behind the end was not read.
+    if now.size < split.bytes || (now.size == split.bytes && now.e_tag != split.version) {
+        return Err(changed(&split, "it was written while it was read"));
+    }
+    Ok(())
+}
+
+/// The fault of an object that is no longer there.
+pub(crate) fn missing(split: &Split) -> StageError {
+    StageError::external("the object has vanished since it was bound to the epoch")
+        .object(&split.id)
+        .hint("put it back; or set `on_missing: skip`, which leaves it out unless tables hold rows of it already")
 }
 
 /// The fault of an object that is no longer the one that was bound.

@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use alluvium_engine::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use alluvium_engine::spec::{Columns, Problem, timestamp};
-use alluvium_engine::stage::{Input, Outputs, ResolveContext, Role, Stage, StageConfig, StageContext, StageError};
+use alluvium_engine::stage::{
+    Input, OnChange, Outputs, ResolveContext, Role, Stage, StageConfig, StageContext, StageError,
+};
 use indexmap::IndexMap;
 
+use crate::list::{Wanted, glob};
 use crate::read::FilesSource;
 
 /// Reads the objects of a folder or a bucket: JSON lines, CSV or Parquet, each object once.
@@ -41,6 +44,22 @@ pub struct Files {
     /// What becomes of a row that cannot be read.
     #[serde(default)]
     pub(crate) on_bad_row: OnBadRow,
+    /// Only objects that match one of these patterns, such as `*.json.gz` (the object's name) or `2009/**/*.json` (its path
+    /// below `url`). Without it all are wanted.
+    #[serde(default)]
+    pub(crate) include: Vec<String>,
+    /// No objects that match one of these patterns.
+    #[serde(default)]
+    pub(crate) exclude: Vec<String>,
+    /// Which objects come first when there are more than fit into an epoch. Late ones are read in any case.
+    #[serde(default)]
+    pub(crate) order: Order,
+    /// What to do with an object that was written again after it had been read.
+    #[serde(default)]
+    pub(crate) on_change: OnChange,
+    /// What to do with an object that vanishes between being listed and being read.
+    #[serde(default)]
+    pub(crate) on_missing: OnMissing,
     /// CSV only: the separator, one character.
     #[serde(default = "comma")]
     pub(crate) delimiter: char,
@@ -61,6 +80,28 @@ pub(crate) enum Format {
     Csv,
     /// Parquet.
     Parquet,
+}
+
+/// Which objects come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Order {
+    /// Those whose names come first.
+    #[default]
+    Name,
+    /// Those that were written first.
+    Mtime,
+}
+
+/// What becomes of an object that has vanished before it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum OnMissing {
+    /// The run stops.
+    #[default]
+    Fail,
+    /// It is left out, with a warning.
+    Skip,
 }
 
 /// What an added column holds.
@@ -122,6 +163,17 @@ impl StageConfig for Files {
                 );
             }
         }
+        for (field, patterns) in [("include", &self.include), ("exclude", &self.exclude)] {
+            for (place, pattern) in patterns.iter().enumerate() {
+                if let Err(error) = glob(pattern) {
+                    problems.push(
+                        Problem::field(&format!("{field}.{place}"), format!("`{pattern}` is not a pattern"))
+                            .label(error.kind().to_string())
+                            .help("`*` stands for any part of a name, `**` for any folders, `[ab]` and `{a,b}` for choices"),
+                    );
+                }
+            }
+        }
         if !self.delimiter.is_ascii() || matches!(self.delimiter, '"' | '\n' | '\r') {
             problems.push(
                 Problem::field(
@@ -142,6 +194,7 @@ impl StageConfig for Files {
 
     fn build(&self, context: &StageContext) -> Result<Stage, StageError> {
         let location = context.storage.open(&self.url)?;
-        Ok(Stage::source(FilesSource::new(self.clone(), location)))
+        let wanted = Wanted::new(self).map_err(|e| StageError::internal("a pattern was not checked").because(e))?;
+        Ok(Stage::source(FilesSource::new(self.clone(), location, wanted)))
     }
 }

@@ -2,58 +2,142 @@
 
 use alluvium_engine::stage::{Split, StageError};
 use alluvium_engine::storage::Location;
-use futures::TryStreamExt;
-use object_store::{ObjectMeta, ObjectStoreExt};
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use globset::{Glob, GlobSet, GlobSetBuilder};
+use object_store::path::Path;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
-/// All objects at a location, by name.
-pub(crate) async fn list(location: &Location) -> Result<Vec<Split>, StageError> {
-    let fail = |error: object_store::Error| {
+use crate::config::{Files, Order};
+
+/// Which objects are wanted.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    include: Option<Patterns>,
+    exclude: Patterns,
+    order: Order,
+}
+
+/// Patterns without a slash are held against an object's name, others against its path below the location.
+#[derive(Debug, Clone)]
+struct Patterns {
+    names: GlobSet,
+    paths: GlobSet,
+}
+
+impl Patterns {
+    fn new(patterns: &[String]) -> Result<Self, globset::Error> {
+        let (mut names, mut paths) = (GlobSetBuilder::new(), GlobSetBuilder::new());
+        for pattern in patterns {
+            let side = if pattern.contains('/') { &mut paths } else { &mut names };
+            side.add(glob(pattern)?);
+        }
+        Ok(Self { names: names.build()?, paths: paths.build()? })
+    }
+
+    fn match_any(&self, below: &str) -> bool {
+        let name = below.rsplit('/').next().unwrap_or(below);
+        self.names.is_match(name) || self.paths.is_match(below)
+    }
+}
+
+/// A pattern; `*` stays within a name.
+pub(crate) fn glob(pattern: &str) -> Result<Glob, globset::Error> {
+    globset::GlobBuilder::new(pattern).literal_separator(true).build()
+}
+
+impl Wanted {
+    /// As the configuration says.
+    pub(crate) fn new(config: &Files) -> Result<Self, globset::Error> {
+        let include = if config.include.is_empty() { None } else { Some(Patterns::new(&config.include)?) };
+        Ok(Self { include, exclude: Patterns::new(&config.exclude)?, order: config.order })
+    }
+
+    fn wants(&self, location: &Location, object: &ObjectMeta) -> bool {
+        // What is not below the location is the location itself.
+        let Some(parts) = object.location.prefix_match(&location.path) else { return false };
+        let parts: Vec<String> = parts.map(|part| part.as_ref().to_owned()).collect();
+        if parts.is_empty() || parts.iter().any(|part| part.starts_with(['_', '.'])) {
+            return false;
+        }
+        let below = parts.join("/");
+        self.include.as_ref().is_none_or(|include| include.match_any(&below)) && !self.exclude.match_any(&below)
+    }
+}
+
+/// The objects at a location; those after an object, if the store can tell.
+pub(crate) fn list(
+    location: &Location,
+    wanted: &Wanted,
+    after: Option<&str>,
+) -> BoxStream<'static, Result<Split, StageError>> {
+    let (location, wanted) = (location.clone(), wanted.clone());
+    let after = after.and_then(|id| path_of(&location, id));
+    let found = async move {
+        let fail = failed(&location);
+        let mut objects = match &after {
+            Some(after) => location.store.list_with_offset(Some(&location.path), after),
+            None => location.store.list(Some(&location.path)),
+        };
+        let first = objects.next().await;
+        if first.is_none() && after.is_none() {
+            // The URL may name a single object.
+            return match location.store.head(&location.path).await {
+                Ok(meta) => Ok(stream::iter([Ok(split(&location, meta, Order::Name))]).boxed()),
+                Err(object_store::Error::NotFound { .. }) => missing(&location).map(|()| stream::empty().boxed()),
+                Err(error) => Err(fail(error)),
+            };
+        }
+        let all = stream::iter(first).chain(objects).map_err(fail);
+        let splits = all.try_filter_map(move |object| {
+            let split = wanted.wants(&location, &object).then(|| split(&location, object, wanted.order));
+            async move { Ok(split) }
+        });
+        Ok(splits.boxed())
+    };
+    stream::once(found).try_flatten().boxed()
+}
+
+fn failed(location: &Location) -> impl Fn(object_store::Error) -> StageError + Send + 'static {
+    let object = url(location, &location.path);
+    move |error| {
         StageError::external("objects cannot be listed")
-            .object(url(location, &location.path))
+            .object(&object)
             .hint("check the `url:` of the source, the rights of this process, and `storage:`")
             .because(error)
-    };
-    let mut objects: Vec<ObjectMeta> = location.store.list(Some(&location.path)).try_collect().await.map_err(fail)?;
-    if objects.is_empty() {
-        // The URL may name a single object.
-        match location.store.head(&location.path).await {
-            Ok(meta) => objects.push(meta),
-            Err(object_store::Error::NotFound { .. }) => return missing(location),
-            Err(error) => return Err(fail(error)),
-        }
-    } else {
-        objects.retain(|o| !is_hidden(location, o));
     }
-    objects.sort_by(|a, b| a.location.cmp(&b.location));
-    Ok(objects.into_iter().map(|o| split(location, o)).collect())
 }
 
 /// An empty bucket prefix is an empty source; a local folder that does not exist is most likely a wrong name.
-fn missing(location: &Location) -> Result<Vec<Split>, StageError> {
+fn missing(location: &Location) -> Result<(), StageError> {
     let local = location.root == "file://";
     if local && !std::path::Path::new("/").join(location.path.as_ref()).exists() {
         return Err(StageError::user("the folder does not exist")
             .object(url(location, &location.path))
             .hint("relative paths start at the current directory; create the folder, or change `url:`"));
     }
-    Ok(Vec::new())
+    Ok(())
 }
 
-fn is_hidden(location: &Location, object: &ObjectMeta) -> bool {
-    let below = object.location.prefix_match(&location.path);
-    below.is_some_and(|mut parts| parts.any(|p| p.as_ref().starts_with(['_', '.'])))
-}
-
-fn split(location: &Location, object: ObjectMeta) -> Split {
+fn split(location: &Location, object: ObjectMeta, order: Order) -> Split {
     Split {
         id: url(location, &object.location),
         bytes: object.size,
         version: object.e_tag,
         modified: Some(object.last_modified),
+        rank: match order {
+            Order::Name => 0,
+            Order::Mtime => object.last_modified.timestamp_micros(),
+        },
     }
 }
 
 /// An object's URL, without secrets.
-pub(crate) fn url(location: &Location, path: &object_store::path::Path) -> String {
+pub(crate) fn url(location: &Location, path: &Path) -> String {
     format!("{}/{path}", location.root)
+}
+
+/// The object of a URL, if it lies in the location's store.
+pub(crate) fn path_of(location: &Location, id: &str) -> Option<Path> {
+    Path::parse(id.strip_prefix(&location.root)?.trim_start_matches('/')).ok()
 }

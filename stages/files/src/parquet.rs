@@ -12,7 +12,7 @@ use alluvium_engine::arrow::json::writer::LineDelimited;
 use alluvium_engine::stage::{Read, Split, StageError};
 use alluvium_engine::storage::Location;
 use futures::future::BoxFuture;
-use futures::stream::{self, BoxStream};
+use futures::stream;
 use futures::{FutureExt, StreamExt, TryFutureExt};
 use object_store::path::Path;
 use object_store::{GetOptions, OBJECT_STORE_COALESCE_DEFAULT, ObjectStore, ObjectStoreExt, coalesce_ranges};
@@ -22,8 +22,9 @@ use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuil
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
-use crate::bytes::{changed, path_of, unchanged, unread};
+use crate::bytes::{changed, path_of, unchanged, unopened, unread};
 use crate::cells::fit;
+use crate::read::{Pieces, Unopened};
 use crate::rows::{Bad, Rows};
 
 const BATCH: usize = 8_192;
@@ -34,10 +35,10 @@ pub(crate) async fn open(
     split: &Split,
     schema: SchemaRef,
     mut rows: Rows,
-) -> Result<BoxStream<'static, Result<Read, StageError>>, StageError> {
+) -> Result<Pieces, Unopened> {
     let path = path_of(location, split)?;
     let object = split.id.clone();
-    let meta = location.store.head(&path).await.map_err(|e| unread(split, e))?;
+    let meta = location.store.head(&path).await.map_err(|e| unopened(split, e))?;
     unchanged(split, &meta)?;
     let reader = Ranges { store: location.store.clone(), path, split: split.clone() };
     let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|e| fault(&object, e))?;
@@ -47,7 +48,8 @@ pub(crate) async fn open(
         // Missing columns are NULL, but a file of nothing but NULLs is a wrong file.
         return Err(StageError::user("the file has none of the columns of `schema:`")
             .object(&object)
-            .because(format!("the file has: {}", names.join(", "))));
+            .because(format!("the file has: {}", names.join(", ")))
+            .into());
     }
     let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
     let stream = builder.with_projection(mask).with_batch_size(BATCH).build().map_err(|e| fault(&object, e))?;

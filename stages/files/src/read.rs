@@ -1,13 +1,14 @@
 //! The running source.
 
 use alluvium_engine::async_trait;
-use alluvium_engine::stage::{Read, ReadContext, Source, Split, StageError};
+use alluvium_engine::stage::{OnChange, Read, ReadContext, Source, Split, StageError};
 use alluvium_engine::storage::Location;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
-use crate::config::{Files, Format};
+use crate::config::{Files, Format, OnMissing};
+use crate::list::Wanted;
 use crate::rows::{Out, Rows};
 use crate::{bytes, csv, json, list, parquet};
 
@@ -18,43 +19,82 @@ const AHEAD: usize = 2;
 pub(crate) struct FilesSource {
     config: Files,
     location: Location,
+    wanted: Wanted,
 }
 
 impl FilesSource {
-    pub(crate) fn new(config: Files, location: Location) -> Self {
-        Self { config, location }
+    pub(crate) fn new(config: Files, location: Location, wanted: Wanted) -> Self {
+        Self { config, location, wanted }
     }
 }
 
 #[async_trait]
 impl Source for FilesSource {
-    fn list(&self) -> BoxStream<'static, Result<Split, StageError>> {
-        let location = self.location.clone();
-        let all = async move { list::list(&location).await.map(|splits| stream::iter(splits.into_iter().map(Ok))) };
-        stream::once(all).try_flatten().boxed()
+    fn list(&self, after: Option<&str>) -> BoxStream<'static, Result<Split, StageError>> {
+        list::list(&self.location, &self.wanted, after)
     }
 
     fn read(&self, split: Split, context: ReadContext) -> BoxStream<'static, Result<Read, StageError>> {
         let (config, location) = (self.config.clone(), self.location.clone());
         let rows = Rows::new(&config, split.id.clone(), context);
         let opened = async move {
-            match config.format {
-                Format::Parquet => parquet::open(&location, &split, config.read_schema(), rows).await,
-                Format::Json | Format::Csv => text(config, location, split, rows).await,
+            // Whatever the format: there is nothing in it.
+            if split.bytes == 0 {
+                return Ok(stream::empty().boxed());
             }
+            let opened = match config.format {
+                Format::Parquet => parquet::open(&location, &split, config.read_schema(), rows).await,
+                Format::Json | Format::Csv => text(&config, &location, &split, rows).await,
+            };
+            opened.or_else(|unopened| unopened.judge(&split, context, config.on_missing))
         };
         stream::once(opened).try_flatten().boxed()
     }
+
+    fn on_change(&self) -> OnChange {
+        self.config.on_change
+    }
 }
 
-async fn text(
-    config: Files,
-    location: Location,
-    split: Split,
-    rows: Rows,
-) -> Result<BoxStream<'static, Result<Read, StageError>>, StageError> {
-    let reader = bytes::fetch(&location, &split).await?;
-    let object = split.id;
+/// The pieces of an object.
+pub(crate) type Pieces = BoxStream<'static, Result<Read, StageError>>;
+
+/// Why nothing came of an object.
+pub(crate) enum Unopened {
+    /// It is not there any more.
+    Missing,
+    /// It is not the one that was bound.
+    Changed(String),
+    Failed(StageError),
+}
+
+impl From<StageError> for Unopened {
+    fn from(error: StageError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl Unopened {
+    fn judge(self, split: &Split, context: ReadContext, on_missing: OnMissing) -> Result<Pieces, StageError> {
+        let dropped = |why: String| Ok(stream::once(async { Ok(Read::Dropped(why)) }).boxed());
+        match self {
+            // No table has anything of it, so it can be read later as it is then, as a whole.
+            Self::Changed(how) if !context.fixed => {
+                dropped(format!("the object has changed since it was bound to the epoch: {how}"))
+            }
+            Self::Missing if on_missing == OnMissing::Skip => {
+                dropped("the object has vanished since it was bound to the epoch".into())
+            }
+            Self::Changed(how) => Err(bytes::changed(split, &how)),
+            Self::Missing => Err(bytes::missing(split)),
+            Self::Failed(error) => Err(error),
+        }
+    }
+}
+
+async fn text(config: &Files, location: &Location, split: &Split, rows: Rows) -> Result<Pieces, Unopened> {
+    let reader = bytes::fetch(location, split).await?;
+    let (config, object) = (config.clone(), split.id.clone());
     let (sender, receiver) = mpsc::channel(AHEAD);
     let decoding = tokio::task::spawn_blocking(move || {
         let mut out = Out { rows, sender };
@@ -72,5 +112,7 @@ async fn text(
         let error = ended.err().map(|e| StageError::internal("the decoder panicked").object(&object).because(e));
         async move { error.map(Err) }
     });
-    Ok(pieces.chain(died).boxed())
+    let same = stream::once(bytes::still_unchanged(location.clone(), split.clone()))
+        .filter_map(|checked| async move { checked.err().map(Err) });
+    Ok(pieces.chain(died).chain(same).boxed())
 }

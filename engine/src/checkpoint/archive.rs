@@ -1,0 +1,213 @@
+//! The ledger of epochs that are complete: Parquet segments, so that neither the number of records nor the time of a
+//! restart grows with the number of epochs.
+//!
+//! ```text
+//! STATE/ledger/<epoch>.json               manifest: the segments that hold everything up to this epoch
+//! STATE/ledger/segments/<name>.parquet    source, object, version, bytes, modified, epoch
+//! ```
+//!
+//! A new manifest is written before the records that it replaces are deleted. Segments are merged two by two when they
+//! are about as large as each other, as a log-structured merge tree does, so there are few.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+use bytes::Bytes;
+use chrono::DateTime;
+use object_store::{ObjectStoreExt, PutMode, PutOptions};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::WriterProperties;
+use serde::{Deserialize, Serialize};
+
+use super::Binding;
+use super::ledger::fingerprint;
+use super::records::{Created, Records};
+use crate::Epoch;
+use crate::spec::timestamp;
+use crate::stage::StageError;
+
+const FOLDER: &str = "ledger";
+/// A segment of so many rows is not merged any more: a merge holds two in memory.
+const LARGEST: u64 = 250_000;
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Manifest {
+    upto: Epoch,
+    /// Oldest first.
+    segments: Vec<Segment>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Segment {
+    name: String,
+    rows: u64,
+}
+
+/// The archive as of one moment.
+pub(crate) struct Archive {
+    records: Records,
+    manifest: Manifest,
+}
+
+impl Archive {
+    /// The newest archive, empty if there is none.
+    pub(crate) async fn open(records: &Records) -> Result<Self, StageError> {
+        let manifest = match records.epochs(FOLDER).await?.last() {
+            Some(&epoch) => records.read(&records.of_epoch(FOLDER, epoch)).await?,
+            None => Manifest::default(),
+        };
+        Ok(Self { records: records.clone(), manifest })
+    }
+
+    /// The newest epoch in it, 0 if none.
+    pub(crate) fn upto(&self) -> Epoch {
+        self.manifest.upto
+    }
+
+    /// All rows, oldest segment first.
+    pub(crate) async fn batches(&self) -> Result<Vec<RecordBatch>, StageError> {
+        let mut all = Vec::new();
+        for segment in &self.manifest.segments {
+            all.extend(self.read(segment).await?);
+        }
+        Ok(all)
+    }
+
+    /// Calls with source, identity and fingerprint of every split.
+    pub(crate) async fn each(&self, mut f: impl FnMut(&str, &str, u64)) -> Result<(), StageError> {
+        for segment in &self.manifest.segments {
+            for batch in self.read(segment).await? {
+                let rows = Columns::of(&batch).ok_or_else(|| self.damaged(segment))?;
+                for row in 0..batch.num_rows() {
+                    let version = rows.version.is_valid(row).then(|| rows.version.value(row));
+                    let modified =
+                        rows.modified.is_valid(row).then(|| DateTime::from_timestamp_micros(rows.modified.value(row)));
+                    let bytes = u64::try_from(rows.bytes.value(row)).unwrap_or(0);
+                    f(rows.source.value(row), rows.object.value(row), fingerprint(version, bytes, modified.flatten()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the splits of bindings and makes `upto` the newest epoch.
+    pub(crate) async fn add(self, bindings: &[Binding], upto: Epoch) -> Result<(), StageError> {
+        let encoding = |e: ArrowError| StageError::internal("the ledger cannot be encoded").because(e);
+        let mut segments = self.manifest.segments.clone();
+        let mut gone = Vec::new();
+        let mut rows = vec![rows(bindings).map_err(encoding)?];
+        let mut count = rows.iter().map(|b| b.num_rows() as u64).sum::<u64>();
+        while let Some(last) = segments.last().filter(|s| s.rows <= 2 * count && s.rows + count <= LARGEST) {
+            rows.splice(0..0, self.read(last).await?);
+            count += last.rows;
+            gone.extend(segments.pop());
+        }
+        if count > 0 {
+            let name = format!("{upto:020}-{}.parquet", uuid::Uuid::new_v4().simple());
+            self.write(&name, &rows).await?;
+            segments.push(Segment { name, rows: count });
+        }
+        let path = self.records.of_epoch(FOLDER, upto);
+        if let Created::Theirs(_) = self.records.create(&path, &Manifest { upto, segments }).await? {
+            return Ok(());
+        }
+        // From here on only tidying up.
+        let older = self.records.epochs(FOLDER).await?.into_iter().filter(|e| *e < upto);
+        let mut paths: Vec<_> = older.map(|epoch| self.records.of_epoch(FOLDER, epoch)).collect();
+        paths.extend(gone.iter().map(|segment| self.path(&segment.name)));
+        self.records.delete(paths).await
+    }
+
+    fn path(&self, name: &str) -> object_store::path::Path {
+        self.records.path(FOLDER).join("segments").join(name)
+    }
+
+    async fn read(&self, segment: &Segment) -> Result<Vec<RecordBatch>, StageError> {
+        let path = self.path(&segment.name);
+        let read = async { self.records.location().store.get(&path).await?.bytes().await };
+        let bytes = read.await.map_err(|e| self.records.unreachable("read", &path, e))?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+            .and_then(|b| b.build())
+            .map_err(|e| self.damaged(segment).because(e))?;
+        reader.collect::<Result<_, _>>().map_err(|e| self.damaged(segment).because(e))
+    }
+
+    async fn write(&self, name: &str, batches: &[RecordBatch]) -> Result<(), StageError> {
+        let encode = || {
+            let level = ZstdLevel::try_new(1)?;
+            let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
+            let mut buffer = Vec::new();
+            let mut writer = ArrowWriter::try_new(&mut buffer, schema(), Some(properties))?;
+            for batch in batches {
+                writer.write(batch)?;
+            }
+            writer.close()?;
+            Ok::<_, ParquetError>(buffer)
+        };
+        let buffer = encode().map_err(|e| StageError::internal("the ledger cannot be encoded").because(e))?;
+        let path = self.path(name);
+        let store = &self.records.location().store;
+        let put = store.put_opts(&path, Bytes::from(buffer).into(), PutOptions::from(PutMode::Overwrite)).await;
+        put.map(|_| ()).map_err(|e| self.records.unreachable("write", &path, e))
+    }
+
+    fn damaged(&self, segment: &Segment) -> StageError {
+        StageError::external("a segment of the ledger is damaged")
+            .object(format!("{}/{}", self.records.location().root, self.path(&segment.name)))
+    }
+}
+
+/// Columns of the ledger.
+pub(crate) fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("source", DataType::Utf8, false),
+        Field::new("object", DataType::Utf8, false),
+        Field::new("version", DataType::Utf8, true),
+        Field::new("bytes", DataType::Int64, false),
+        Field::new("modified", timestamp(), true),
+        Field::new("epoch", DataType::Int64, false),
+    ]))
+}
+
+/// The splits of bindings as rows of the ledger.
+pub(crate) fn rows(bindings: &[Binding]) -> Result<RecordBatch, ArrowError> {
+    let splits = || bindings.iter().flat_map(|b| b.splits.iter().flat_map(move |(s, list)| list.iter().map(move |x| (b, s, x))));
+    let micros = splits().map(|(_, _, x)| x.modified.map(|m| m.timestamp_micros()));
+    RecordBatch::try_new(
+        schema(),
+        vec![
+            Arc::new(splits().map(|(_, source, _)| Some(source)).collect::<StringArray>()),
+            Arc::new(splits().map(|(_, _, x)| Some(&x.id)).collect::<StringArray>()),
+            Arc::new(splits().map(|(_, _, x)| x.version.as_ref()).collect::<StringArray>()),
+            Arc::new(splits().map(|(_, _, x)| i64::try_from(x.bytes).unwrap_or(i64::MAX)).collect::<Int64Array>()),
+            Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
+            Arc::new(splits().map(|(b, _, _)| i64::try_from(b.epoch).unwrap_or(i64::MAX)).collect::<Int64Array>()),
+        ],
+    )
+}
+
+struct Columns<'a> {
+    source: &'a StringArray,
+    object: &'a StringArray,
+    version: &'a StringArray,
+    bytes: &'a Int64Array,
+    modified: &'a TimestampMicrosecondArray,
+}
+
+impl<'a> Columns<'a> {
+    fn of(batch: &'a RecordBatch) -> Option<Self> {
+        let column = |name| batch.column_by_name(name);
+        Some(Self {
+            source: column("source")?.as_string_opt()?,
+            object: column("object")?.as_string_opt()?,
+            version: column("version")?.as_string_opt()?,
+            bytes: column("bytes")?.as_primitive_opt::<Int64Type>()?,
+            modified: column("modified")?.as_primitive_opt::<TimestampMicrosecondType>()?,
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! Objects, state and tables on a real S3 server.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Act, Bucket, Call, Done, Folder, Proxy, alluvium, history, read};
+
+/// Two tables in a row, and one with upserts and operator state.
+pub const SPEC: &str = r#"
+pipeline: cloud
+state: ${LAKE}/_state
+epoch: { splits: 2 }
+stages:
+  numbers: { kind: files, url: "${IN}", format: json, schema: { id: bigint, word: string } }
+  first:   { kind: delta, input: numbers, table: "${LAKE}/first" }
+  words:   { kind: aggregate, input: first, by: [word], columns: { n: { count: "*" }, most: { max: id } } }
+  second:  { kind: delta, input: words, table: "${LAKE}/second", mode: upsert }
+"#;
+
+const ROWS: usize = 20;
+
+pub struct Case {
+    folder: Folder,
+    pub bucket: Bucket,
+    spec: String,
+}
+
+impl Case {
+    pub fn new(name: &str, files: usize) -> Self {
+        let folder = Folder::new(name);
+        let spec = folder.write("spec.yaml", SPEC).display().to_string();
+        let case = Self { folder, bucket: Bucket::new(name), spec };
+        case.input(0..files);
+        case
+    }
+
+    pub fn input(&self, files: std::ops::Range<usize>) {
+        for file in files {
+            let row = |r: usize| format!("{{\"id\":{},\"word\":\"w{}\"}}\n", file * ROWS + r, r % 7);
+            self.bucket.put(&format!("in/f{file:02}.json"), (0..ROWS).map(row).collect::<String>());
+        }
+    }
+
+    pub fn call(&self, arguments: &[&str], endpoint: &str) -> Call {
+        let all: Vec<&str> = arguments[..1].iter().chain([&self.spec.as_str()]).chain(&arguments[1..]).copied().collect();
+        alluvium(&all).s3(endpoint).env("IN", &self.bucket.url("in")).env("LAKE", &self.bucket.url("lake"))
+    }
+
+    pub fn run(&self) -> Done {
+        self.call(&["run"], &self.bucket.endpoint).run()
+    }
+
+    /// Every table holds what the first `files` files say, each epoch once.
+    #[track_caller]
+    pub fn assert_exact(&self, files: usize) {
+        let mut ids: Vec<i64> =
+            read(&self.bucket.url("lake/first")).select(&["id"]).iter().map(|r| r[0].as_i64().unwrap()).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, (0..(files * ROWS) as i64).collect::<Vec<_>>(), "first");
+        let words = read(&self.bucket.url("lake/second")).select(&["word", "n", "most"]);
+        let expected: Vec<Vec<Value>> = (0..7)
+            .map(|w| {
+                let of: Vec<usize> = (0..files * ROWS).filter(|id| id % ROWS % 7 == w).collect();
+                vec![json!(format!("w{w}")), json!(of.len()), json!(of.last())]
+            })
+            .collect();
+        assert_eq!(words, expected, "second");
+        for table in ["first", "second"] {
+            let mut epochs: Vec<i64> = history(&self.bucket.url(&format!("lake/{table}")))
+                .iter()
+                .filter_map(|commit| commit.get("epoch").and_then(Value::as_i64))
+                .collect();
+            epochs.sort_unstable();
+            assert_eq!(epochs, (1..=epochs.len() as i64).collect::<Vec<_>>(), "epochs of {table}");
+        }
+    }
+}
+
+#[test]
+fn source_state_and_tables_in_a_bucket() {
+    let case = Case::new("bucket", 5);
+    let done = case.run();
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    case.assert_exact(5);
+    assert!(case.run().out.contains("nothing new to process"));
+    case.input(5..7);
+    assert_eq!(case.run().code, Some(0));
+    case.assert_exact(7);
+}
+
+/// Requests that decide what is durable: method, part of the path.
+const DECISIVE: [(&str, &str); 8] = [
+    ("PUT", "/_state/pipeline.json"),
+    ("PUT", "/_state/lease/00000000000000000001.json"),
+    ("PUT", "/_state/bindings/00000000000000000001.json"),
+    ("PUT", "/_state/operators/words/"),
+    ("PUT", "/_state/complete/00000000000000000002.json"),
+    ("PUT", "/lake/first/part-"),
+    ("PUT", "/lake/first/_delta_log/00000000000000000002.json"),
+    ("PUT", "/lake/second/_delta_log/00000000000000000002.json"),
+];
+
+/// Whatever is answered to a request that decides, the same run or the next gives every row once.
+fn every_decisive_request(act: Act) {
+    for (method, part) in DECISIVE {
+        let case = Case::new("fault", 4);
+        let proxy = Proxy::start(&case.bucket.endpoint);
+        proxy.rule(method, part, act, 1);
+        let done = case.call(&["run"], &proxy.url()).run();
+        assert_eq!(proxy.hits(), 1, "{method} {part} was not met:\n{}", done.err);
+        // Most faults are ridden out; where one is not, the run says why, and the next goes on.
+        assert!(done.code == Some(0), "{act:?} of {method} {part}:\n{}", done.err);
+        case.assert_exact(4);
+        assert_eq!(case.run().code, Some(0));
+        case.assert_exact(4);
+    }
+}
+
+#[test]
+fn lost_answers() {
+    every_decisive_request(Act::LoseAnswer);
+}
+
+#[test]
+fn errors_of_requests_that_were_carried_out() {
+    every_decisive_request(Act::CarryOutAndAnswer(500));
+    every_decisive_request(Act::CarryOutAndAnswer(503));
+}
+
+#[test]
+fn conflicts_that_are_none() {
+    every_decisive_request(Act::CarryOutAndAnswer(409));
+    every_decisive_request(Act::CarryOutAndAnswer(412));
+    every_decisive_request(Act::Answer(409));
+}
+
+#[test]
+fn answers_that_come_late() {
+    every_decisive_request(Act::Delay(Duration::from_secs(35)));
+}
