@@ -26,6 +26,8 @@ mod partitions;
 mod s3;
 mod secrets;
 mod sql;
+mod storage_faults;
 mod template;
 mod upsert;
+mod watch;
 mod weblogs;

@@ -3,15 +3,21 @@
 use std::collections::BTreeMap;
 use std::path::{Component, PathBuf};
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
+use bytes::Bytes;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, parse_url_opts};
+use object_store::{ObjectStore, ObjectStoreScheme, PutMode, PutOptions, RetryConfig, parse_url_opts};
 use url::Url;
 
 use crate::secret;
 use crate::stage::StageError;
+
+/// A store that does not answer is tried for three minutes, however often that is; the options that deltalake knows too.
+const PATIENCE: [(&str, &str); 2] = [("max_retries", "1000"), ("retry_timeout", "180s")];
 
 /// `memory:///…` is one store per process; for tests and demos.
 static MEMORY: LazyLock<Arc<InMemory>> = LazyLock::new(|| Arc::new(InMemory::new()));
@@ -41,6 +47,9 @@ impl Storage {
             .filter(|(k, _)| k.starts_with("AWS_"))
             .map(|(k, v)| (k.to_ascii_lowercase(), v))
             .collect();
+        for (name, value) in PATIENCE {
+            all.insert(name.into(), value.into());
+        }
         all.extend(options.into_iter().map(|(k, v)| (k.to_ascii_lowercase(), v)));
         for (name, value) in &all {
             secret::learn(name, value);
@@ -75,11 +84,64 @@ impl Storage {
                 Ok(Location { store: MEMORY.clone(), path, root: "memory://".into() })
             }
             scheme => {
-                let (store, path) = parse_url_opts(&parsed, self.options.iter()).map_err(refuse)?;
-                let host = parsed.host_str().unwrap_or_default();
-                Ok(Location { store: Arc::from(store), path, root: format!("{scheme}://{host}") })
+                let root = format!("{scheme}://{}", parsed.host_str().unwrap_or_default());
+                let (store, path) = match ObjectStoreScheme::parse(&parsed).map_err(|e| refuse(e.into()))? {
+                    (ObjectStoreScheme::AmazonS3, path) => (self.s3(&parsed).map_err(refuse)?, path),
+                    _ => {
+                        let (store, path) = parse_url_opts(&parsed, self.options.iter()).map_err(refuse)?;
+                        (Arc::from(store), path)
+                    }
+                };
+                Ok(Location { store, path, root })
             }
         }
+    }
+}
+
+/// Tries of [`write`], with a pause that doubles from 200 ms. The client itself waits out a store that does not answer.
+const TRIES: u32 = 6;
+
+/// Writes an object whose name is its writer's own, so that writing it once more does no harm: until it is there.
+///
+/// # Errors
+/// The last of several.
+pub async fn write(store: &Arc<dyn ObjectStore>, path: &Path, bytes: Bytes) -> object_store::Result<()> {
+    let mut pause = Duration::from_millis(200);
+    for attempt in 1.. {
+        let put = store.put_opts(path, bytes.clone().into(), PutOptions::from(PutMode::Overwrite)).await;
+        match put {
+            Ok(_) => return Ok(()),
+            Err(error) if attempt < TRIES && may_pass(&error) => {
+                tracing::warn!(%path, %error, "an object could not be written; trying again");
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the same request may succeed later.
+fn may_pass(error: &object_store::Error) -> bool {
+    use object_store::Error as E;
+    matches!(error, E::Generic { .. } | E::AlreadyExists { .. } | E::Precondition { .. } | E::JoinError { .. })
+}
+
+impl Storage {
+    /// As `parse_url_opts` does, which cannot be told how long to try.
+    fn s3(&self, url: &Url) -> object_store::Result<Arc<dyn ObjectStore>> {
+        let known = self.options.iter().filter_map(|(k, v)| Some((k.parse::<AmazonS3ConfigKey>().ok()?, v)));
+        let builder =
+            known.fold(AmazonS3Builder::new().with_url(url.as_str()), |builder, (k, v)| builder.with_config(k, v));
+        let mut retry = RetryConfig::default();
+        if let Some(times) = self.options.get("max_retries").and_then(|t| t.parse().ok()) {
+            retry.max_retries = times;
+        }
+        if let Some(time) = self.options.get("retry_timeout").and_then(|t| humantime::parse_duration(t).ok()) {
+            retry.retry_timeout = time;
+        }
+        Ok(Arc::new(builder.with_retry(retry).build()?))
     }
 }
 

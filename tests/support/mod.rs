@@ -8,8 +8,9 @@ pub use proxy::{Act, Proxy};
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -84,11 +85,62 @@ pub fn alluvium(arguments: &[&str]) -> Call {
     Call { command }
 }
 
+/// A call that has not ended; killed when the test ends first.
+pub struct Running {
+    child: Option<Child>,
+}
+
+impl Running {
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let done = Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status().unwrap();
+        assert!(done.success());
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.as_mut().unwrap().try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Done {
+        Done::of(self.child.take().unwrap().wait_with_output().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Waits until something is so, which it must be within a minute.
+#[track_caller]
+pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited for a minute: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// How a call has ended.
 pub struct Done {
     pub code: Option<i32>,
     pub out: String,
     pub err: String,
+}
+
+impl Done {
+    fn of(Output { status, stdout, stderr }: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { code: status.code(), out: text(stdout), err: text(stderr) }
+    }
 }
 
 impl Call {
@@ -104,14 +156,18 @@ impl Call {
         self
     }
 
+    /// Starts it and leaves it running.
+    pub fn start(mut self) -> Running {
+        let child = self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Running { child: Some(child) }
+    }
+
     pub fn command(self) -> Command {
         self.command
     }
 
     pub fn run(mut self) -> Done {
-        let Output { status, stdout, stderr } = self.command.output().unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Done { code: status.code(), out: text(stdout), err: text(stderr) }
+        Done::of(self.command.output().unwrap())
     }
 
     /// Runs and expects exit code 0; gives standard output.

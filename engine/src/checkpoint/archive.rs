@@ -16,7 +16,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampM
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use chrono::DateTime;
-use object_store::{ObjectStoreExt, PutMode, PutOptions};
+use object_store::ObjectStoreExt;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
@@ -30,6 +30,7 @@ use super::records::{Created, Records};
 use crate::Epoch;
 use crate::spec::timestamp;
 use crate::stage::StageError;
+use crate::storage;
 
 const FOLDER: &str = "ledger";
 /// A segment of so many rows is not merged any more: a merge holds two in memory.
@@ -151,9 +152,8 @@ impl Archive {
         };
         let buffer = encode().map_err(|e| StageError::internal("the ledger cannot be encoded").because(e))?;
         let path = self.path(name);
-        let store = &self.records.location().store;
-        let put = store.put_opts(&path, Bytes::from(buffer).into(), PutOptions::from(PutMode::Overwrite)).await;
-        put.map(|_| ()).map_err(|e| self.records.unreachable("write", &path, e))
+        let written = storage::write(&self.records.location().store, &path, Bytes::from(buffer)).await;
+        written.map_err(|e| self.records.unreachable("write", &path, e))
     }
 
     fn damaged(&self, segment: &Segment) -> StageError {

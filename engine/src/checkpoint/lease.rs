@@ -14,11 +14,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
 
 use super::holder::Holder;
@@ -150,11 +149,7 @@ impl Lease {
 
     async fn beat(&self, count: u64, released: bool) -> Result<(), StageError> {
         let path = beat(&self.records.path("lease"), self.generation());
-        let bytes = serde_json::to_vec(&Beat { count, released })
-            .map_err(|e| StageError::internal("a beat cannot be encoded").because(e))?;
-        let store = &self.records.location().store;
-        let put = store.put_opts(&path, Bytes::from(bytes).into(), PutOptions::from(PutMode::Overwrite)).await;
-        put.map(|_| ()).map_err(|e| self.records.unreachable("write", &path, e))
+        self.records.put(&path, &Beat { count, released }).await
     }
 
     /// Older leases say nothing any more; what cannot be deleted now goes next time.

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Epoch;
 use crate::stage::StageError;
-use crate::storage::Location;
+use crate::storage::{self, Location};
 
 /// Tries for a record whose fate is unknown, with a pause that doubles from 100 ms. Between them the store is read, and
 /// reading waits for minutes while the store does not answer.
@@ -120,8 +120,8 @@ impl Records {
 
     /// Writes a record whether or not there is one.
     pub(crate) async fn put(&self, path: &Path, record: &impl Serialize) -> Result<(), StageError> {
-        let put = self.location.store.put_opts(path, encode(record)?.into(), PutOptions::from(PutMode::Overwrite));
-        put.await.map(|_| ()).map_err(|e| self.unreachable("write", path, e))
+        let written = storage::write(&self.location.store, path, encode(record)?).await;
+        written.map_err(|e| self.unreachable("write", path, e))
     }
 
     /// Deletes what may be there.

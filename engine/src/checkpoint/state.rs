@@ -12,7 +12,7 @@ use arrow::record_batch::RecordBatch;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use async_trait::async_trait;
 use bytes::Bytes;
-use object_store::{ObjectStoreExt, PutMode, PutOptions};
+use object_store::ObjectStoreExt;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Epoch;
 use crate::stage::{StageError, Staged, StateSchema, Writer};
-use crate::storage::Location;
+use crate::storage::{self, Location};
 
 /// Files are merged when there are this many,
 const MOST_FILES: usize = 64;
@@ -161,9 +161,7 @@ impl StateLog {
         };
         let buffer = encode().map_err(|e| StageError::internal("state rows cannot be encoded").because(e))?;
         let path = self.location.path.clone().join(name);
-        let put =
-            self.location.store.put_opts(&path, Bytes::from(buffer).into(), PutOptions::from(PutMode::Overwrite)).await;
-        put.map(|_| ()).map_err(|e| {
+        storage::write(&self.location.store, &path, Bytes::from(buffer)).await.map_err(|e| {
             StageError::external("the stage's state cannot be written")
                 .object(format!("{}/{path}", self.location.root))
                 .because(e)

@@ -118,7 +118,7 @@ pub fn main(registry: &Registry) -> ExitCode {
 }
 
 /// Warnings and worse. Libraries whose errors come back as results, and are then told with their place, are left out.
-const LOGGED: &str = "warn,buoyant_kernel=off,delta_kernel=off";
+const LOGGED: &str = "warn,object_store::client::retry=info,buoyant_kernel=off,delta_kernel=off";
 
 /// Logs go to standard error; `ALLUVIUM_LOG` asks for more or less than [`LOGGED`], in the form of `RUST_LOG`.
 fn logging() {

@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use alluvium_engine::arrow::array::RecordBatch;
 use alluvium_engine::arrow::datatypes::SchemaRef;
 use alluvium_engine::stage::StageError;
+use alluvium_engine::storage;
 use bytes::Bytes;
 use chrono::Utc;
 use deltalake::kernel::Add;
 use deltalake::{ObjectStore, Path};
-use object_store::{ObjectStoreExt, PutMode, PutOptions, WriteMultipart};
+use object_store::{ObjectStoreExt, WriteMultipart};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -131,9 +132,14 @@ impl DataFile {
         match self.upload.take() {
             Some(mut upload) => {
                 upload.put(Bytes::from(rest));
-                upload.finish().await.map(|_| ()).map_err(|e| failed(&self.path, e))?;
+                if let Err(error) = upload.finish().await {
+                    finished(&self.store, &self.path, size).await.map_err(|_| failed(&self.path, error))?;
+                }
             }
-            None => put(&self.store, &self.path, Bytes::from(rest)).await?,
+            None => {
+                let written = storage::write(&self.store, &self.path, Bytes::from(rest)).await;
+                written.map_err(|e| failed(&self.path, e))?;
+            }
         }
         let stats = stats(&footer, &self.schema).map_err(encoding)?;
         Ok(Add {
@@ -152,12 +158,13 @@ impl DataFile {
     }
 }
 
-/// The name is new, so a file that is there already is our own, from a try whose answer was lost.
-async fn put(store: &Arc<dyn ObjectStore>, path: &Path, bytes: Bytes) -> Result<(), StageError> {
-    match store.put_opts(path, bytes.into(), PutOptions::from(PutMode::Create)).await {
-        Ok(_) | Err(object_store::Error::AlreadyExists { .. }) => Ok(()),
-        Err(error) => Err(failed(path, error)),
+/// Whether an upload whose answer was lost, or that was asked to finish twice, has made the whole file.
+async fn finished(store: &Arc<dyn ObjectStore>, path: &Path, size: usize) -> Result<(), object_store::Error> {
+    let there = store.head(path).await?;
+    if there.size == size as u64 {
+        return Ok(());
     }
+    Err(object_store::Error::NotFound { path: path.to_string(), source: "not the whole file".into() })
 }
 
 fn failed(path: &Path, error: object_store::Error) -> StageError {

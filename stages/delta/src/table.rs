@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use alluvium_engine::Epoch;
 use alluvium_engine::arrow::datatypes::{Schema, SchemaRef};
@@ -17,6 +18,9 @@ use url::Url;
 
 use crate::config::Delta;
 use crate::schema;
+
+/// Tries to create a table, with a pause that doubles from 200 ms.
+const TRIES: u32 = 5;
 
 /// What is to be written where.
 #[derive(Debug, Clone)]
@@ -95,9 +99,28 @@ impl Target {
         self.ensure_folder()?;
         let table = match self.load().await? {
             Some(table) => table,
-            None => self.create().await?,
+            None => self.created().await?,
         };
         schema::reconcile(self, table).await
+    }
+
+    /// Creates the table. When that fails it may have been created all the same, so what is there decides.
+    async fn created(&self) -> Result<DeltaTable, StageError> {
+        let mut pause = Duration::from_millis(200);
+        for _ in 1..TRIES {
+            match self.create().await {
+                Ok(table) => return Ok(table),
+                Err(error) => {
+                    tracing::warn!(table = %self.shown(), %error, "a table could not be created; is it there?");
+                }
+            }
+            if let Some(table) = self.load().await? {
+                return Ok(table);
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+        self.create().await
     }
 
     async fn create(&self) -> Result<DeltaTable, StageError> {
