@@ -1,5 +1,6 @@
 //! `kind: files`: real objects in every format, and every way in which they can be bad.
 
+mod choice;
 mod csv;
 mod json;
 mod layout;
@@ -21,6 +22,11 @@ struct Case {
 impl Case {
     /// `source` is what the stage's YAML says besides kind and place.
     fn new(name: &str, source: &str) -> Self {
+        Self::with(name, source, "")
+    }
+
+    /// The same with something beside the stages.
+    fn with(name: &str, source: &str, header: &str) -> Self {
         let folder = Folder::new(name);
         std::fs::create_dir_all(folder.path("in")).unwrap();
         let rejects = source.contains("quarantine");
@@ -29,6 +35,7 @@ impl Case {
             r#"
 pipeline: files
 state: ${{LAKE}}/_state
+{header}
 stages:
   objects: {{ kind: files, url: "${{IN}}", {source} }}
   rows: {{ kind: delta, input: objects, table: "${{LAKE}}/rows" }}

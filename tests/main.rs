@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
+    clippy::print_stdout,
     unreachable_pub,
     reason = "a test ends with a panic"
 )]
@@ -13,6 +14,7 @@ mod support;
 
 mod aggregate;
 mod basic;
+mod chaos;
 mod check;
 mod classify;
 mod cli;
@@ -22,6 +24,7 @@ mod faults;
 mod files;
 mod golden;
 mod job;
+mod ledger;
 mod partitions;
 mod s3;
 mod secrets;

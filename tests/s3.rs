@@ -1,7 +1,5 @@
 //! Objects, state and tables on a real S3 server.
 
-
-
 use serde_json::{Value, json};
 
 use crate::support::{Act, Bucket, Call, Done, Folder, Proxy, alluvium, history, read};
@@ -22,16 +20,17 @@ stages:
 const ROWS: usize = 20;
 
 pub struct Case {
-    pub folder: Folder,
+    /// Kept until the end of the test.
+    _folder: Folder,
     pub bucket: Bucket,
-    pub spec: String,
+    spec: String,
 }
 
 impl Case {
     pub fn new(name: &str, files: usize) -> Self {
         let folder = Folder::new(name);
         let spec = folder.write("spec.yaml", SPEC).display().to_string();
-        let case = Self { folder, bucket: Bucket::new(name), spec };
+        let case = Self { _folder: folder, bucket: Bucket::new(name), spec };
         case.input(0..files);
         case
     }
@@ -44,7 +43,8 @@ impl Case {
     }
 
     pub fn call(&self, arguments: &[&str], endpoint: &str) -> Call {
-        let all: Vec<&str> = arguments[..1].iter().chain([&self.spec.as_str()]).chain(&arguments[1..]).copied().collect();
+        let all: Vec<&str> =
+            arguments[..1].iter().chain([&self.spec.as_str()]).chain(&arguments[1..]).copied().collect();
         alluvium(&all).s3(endpoint).env("IN", &self.bucket.url("in")).env("LAKE", &self.bucket.url("lake"))
     }
 

@@ -8,7 +8,7 @@ pub use timely;
 
 pub mod batch;
 pub mod bridge;
-mod checkpoint;
+pub mod checkpoint;
 pub mod cli;
 mod failpoint;
 mod graph;

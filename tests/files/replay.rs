@@ -24,24 +24,70 @@ fn parquet() -> Vec<u8> {
     (0..hex.trim().len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
 }
 
+/// No table holds anything of it, so what is there now is read instead, as a whole.
 #[test]
-fn an_object_that_has_changed_is_a_fault() {
+fn an_object_that_has_changed_before_anything_was_committed_is_read_as_it_is() {
     let parquet = parquet();
-    for (format, content) in [("json", &b"{\"id\":1}\n"[..]), ("csv", b"id\n1\n"), ("parquet", &parquet)] {
+    for (format, content) in [("json", &b"{\"id\":1}\n{\"id\":2}\n"[..]), ("csv", b"id\n1\n2\n"), ("parquet", &parquet)]
+    {
         let case = bound("changed", format, content);
         // The same content written again cannot be told from another one of this size.
         case.put("b.data", content);
-        let object = format!("object: {}", case.url("b.data"));
-        let says = "stage `objects` failed at epoch 1: the object has changed since it was bound to the epoch";
-        case.fault(&[
-            &format!("{says}: it has the same size, but was written again"),
-            &object,
-            "hint: bring back the original",
-        ]);
-        case.put("b.data", [content, b"\n"].concat());
-        let sizes = format!("it had {} bytes, now {}", content.len(), content.len() + 1);
-        case.fault(&[says, &sizes, &object]);
+        let done = case.call().run();
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        assert!(done.err.contains("it has the same size, but was written again; it is left out"), "{}", done.err);
+        assert_eq!(case.rows().rows, [[json!(1)], [json!(1)], [json!(2)], [json!(2)]], "{format}");
     }
+    let case = bound("grown", "json", b"{\"id\":1}\n");
+    case.put("b.data", b"{\"id\":1}\n{\"id\":7}\n");
+    let done = case.call().run();
+    assert!(done.err.contains("it had 9 bytes, now 18; it is left out of the epoch"), "{}", done.err);
+    assert_eq!(case.rows().rows, [[json!(1)], [json!(1)], [json!(7)]]);
+}
+
+#[test]
+fn an_object_that_has_changed_when_a_table_holds_its_rows_is_a_fault() {
+    let parquet = parquet();
+    for (format, content) in [("json", &b"{\"id\":1}\n"[..]), ("csv", b"id\n1\n"), ("parquet", &parquet)] {
+        let case = Case::new("fixed", &format!("format: {format}, schema: {{ id: bigint }}"));
+        case.put("a.data", content).put("b.data", content);
+        let done = case.call().env("ALLUVIUM_FAILPOINT", "after-commit:rows@1").command().output().unwrap();
+        assert_eq!(done.status.signal(), Some(9), "{}", String::from_utf8_lossy(&done.stderr));
+        let held = crate::support::read(&case.folder.text("lake/rows"));
+        case.put("b.data", [content, b"\n"].concat());
+        let done = case.call().run();
+        assert_eq!(done.code, Some(1), "{}", done.err);
+        for part in [
+            "stage `objects` failed at epoch 1: the object has changed since it was bound to the epoch",
+            &format!("it had {} bytes, now {}", content.len(), content.len() + 1),
+            &format!("object: {}", case.url("b.data")),
+            "hint: bring back the original",
+        ] {
+            assert!(done.err.contains(part), "no `{part}` in:\n{}", done.err);
+        }
+        assert_eq!(crate::support::read(&case.folder.text("lake/rows")), held);
+    }
+}
+
+#[test]
+fn an_object_that_has_vanished_may_be_left_out() {
+    let skip = "format: json, on_missing: skip, schema: { id: bigint }";
+    let case = Case::new("skipped", skip);
+    case.put("a.data", b"{\"id\":1}\n").put("b.data", b"{\"id\":2}\n");
+    let done = case.call().env("ALLUVIUM_FAILPOINT", "after-binding@1").command().output().unwrap();
+    assert_eq!(done.status.signal(), Some(9));
+    std::fs::rename(case.folder.path("in/b.data"), case.folder.path("kept")).unwrap();
+    let done = case.call().run();
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(
+        done.err.contains("the object has vanished since it was bound to the epoch; it is left out"),
+        "{}",
+        done.err
+    );
+    assert_eq!(case.rows().rows, [[json!(1)]]);
+    // It was not read, so it is new when it is back.
+    std::fs::rename(case.folder.path("kept"), case.folder.path("in/b.data")).unwrap();
+    assert_eq!(case.rows().rows, [[json!(1)], [json!(2)]]);
 }
 
 #[test]

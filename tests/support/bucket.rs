@@ -40,11 +40,6 @@ impl Bucket {
         self
     }
 
-    pub fn delete(&self, path: &str) {
-        let (store, runtime) = self.store();
-        runtime.block_on(store.delete(&self.path(path))).unwrap();
-    }
-
     /// Paths below the folder.
     pub fn list(&self, path: &str) -> Vec<String> {
         let (store, runtime) = self.store();

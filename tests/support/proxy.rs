@@ -52,8 +52,7 @@ pub struct Proxy {
 impl Proxy {
     /// Before the server at `upstream`, a URL such as `http://127.0.0.1:8333`.
     pub fn start(upstream: &str) -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (closed, watched) = tokio::sync::watch::channel(false);
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
@@ -166,7 +165,8 @@ fn full(body: Bytes) -> Body {
 
 /// As S3 answers when something is wrong.
 fn said(status: u16) -> Response<Body> {
-    let body = format!("<?xml version=\"1.0\"?><Error><Code>Made{status}</Code><Message>made by the test</Message></Error>");
+    let body =
+        format!("<?xml version=\"1.0\"?><Error><Code>Made{status}</Code><Message>made by the test</Message></Error>");
     let mut response = Response::new(full(Bytes::from(body)));
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response

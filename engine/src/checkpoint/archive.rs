@@ -28,6 +28,7 @@ use super::Binding;
 use super::ledger::fingerprint;
 use super::records::{Created, Records};
 use crate::Epoch;
+use crate::failpoint;
 use crate::spec::timestamp;
 use crate::stage::StageError;
 use crate::storage;
@@ -111,12 +112,14 @@ impl Archive {
         if count > 0 {
             let name = format!("{upto:020}-{}.parquet", uuid::Uuid::new_v4().simple());
             self.write(&name, &rows).await?;
+            failpoint::hit("after-segment", upto);
             segments.push(Segment { name, rows: count });
         }
         let path = self.records.of_epoch(FOLDER, upto);
         if let Created::Theirs(_) = self.records.create(&path, &Manifest { upto, segments }).await? {
             return Ok(());
         }
+        failpoint::hit("after-manifest", upto);
         // From here on only tidying up.
         let older = self.records.epochs(FOLDER).await?.into_iter().filter(|e| *e < upto);
         let mut paths: Vec<_> = older.map(|epoch| self.records.of_epoch(FOLDER, epoch)).collect();
@@ -157,8 +160,11 @@ impl Archive {
     }
 
     fn damaged(&self, segment: &Segment) -> StageError {
-        StageError::external("a segment of the ledger is damaged")
-            .object(format!("{}/{}", self.records.location().root, self.path(&segment.name)))
+        StageError::external("a segment of the ledger is damaged").object(format!(
+            "{}/{}",
+            self.records.location().root,
+            self.path(&segment.name)
+        ))
     }
 }
 
@@ -176,7 +182,8 @@ pub(crate) fn schema() -> SchemaRef {
 
 /// The splits of bindings as rows of the ledger.
 pub(crate) fn rows(bindings: &[Binding]) -> Result<RecordBatch, ArrowError> {
-    let splits = || bindings.iter().flat_map(|b| b.splits.iter().flat_map(move |(s, list)| list.iter().map(move |x| (b, s, x))));
+    let splits =
+        || bindings.iter().flat_map(|b| b.splits.iter().flat_map(move |(s, list)| list.iter().map(move |x| (b, s, x))));
     let micros = splits().map(|(_, _, x)| x.modified.map(|m| m.timestamp_micros()));
     RecordBatch::try_new(
         schema(),

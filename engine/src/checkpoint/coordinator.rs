@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use futures::future;
 use tokio::sync::mpsc;
 
-use super::state::{StateLog, StateManifest};
 use super::ledger::Ledger;
+use super::state::{StateLog, StateManifest};
 use super::{CheckpointStore, Completion, History, SourceCount};
 use crate::Epoch;
 use crate::bridge::{FaultCell, Outbox};

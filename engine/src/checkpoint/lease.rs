@@ -16,8 +16,8 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
-use object_store::path::Path;
 use object_store::ObjectStoreExt;
+use object_store::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::holder::Holder;
@@ -117,7 +117,9 @@ impl Lease {
                 let record: Record = self.records.read(&json(&folder, newest)).await?;
                 Err(StageError::user(format!("another instance of this pipeline has taken over: {}", name(&record)))
                     .object(self.records.url())
-                    .hint("this one was silent for too long and was taken for dead; it has stopped and has lost nothing"))
+                    .hint(
+                        "this one was silent for too long and was taken for dead; it has stopped and has lost nothing",
+                    ))
             }
             _ => {
                 *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = now;

@@ -14,6 +14,7 @@ use crate::stage::Split;
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     sources: BTreeMap<String, Seen>,
+    forgotten: bool,
 }
 
 #[derive(Debug, Default)]
@@ -64,8 +65,13 @@ impl Ledger {
     /// Forgets a split that was not read after all: it will be found again.
     pub(crate) fn forget(&mut self, source: &str, id: &str) {
         if let Some(seen) = self.sources.get_mut(source) {
-            seen.splits.remove(&identity(id));
+            self.forgotten |= seen.splits.remove(&identity(id)).is_some();
         }
+    }
+
+    /// Whether anything was forgotten since this was asked.
+    pub(crate) fn take_forgotten(&mut self) -> bool {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// The greatest identity that was bound.

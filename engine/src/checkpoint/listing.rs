@@ -65,6 +65,11 @@ impl Listing {
         self.sources.iter().any(|s| s.beyond.splits > 0)
     }
 
+    /// Whether there is a source of which nothing is known.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.sources.iter().any(|s| s.whole.is_none())
+    }
+
     /// What is held no longer counts: the next look is at everything.
     pub(crate) fn forget(&mut self) {
         self.sources.iter_mut().for_each(|s| s.whole = None);
@@ -142,8 +147,7 @@ impl Listed {
             {
                 tracing::warn!(
                     stage = self.name,
-                    "{ignored} objects were written again after they had been read, {example} among them; they are not \
-                     read again"
+                    "objects written again after they had been read: {ignored}, for example {example}; they are not read again"
                 );
             }
             self.ignored = ignored;
@@ -153,7 +157,7 @@ impl Listed {
 }
 
 fn changed(split: &Split) -> StageError {
-    StageError::user("an object was written again after it had been read")
-        .object(&split.id)
-        .hint("write new content under a new name; or set `on_change:` to `ignore` it, or to `reprocess` it as further rows")
+    StageError::user("an object was written again after it had been read").object(&split.id).hint(
+        "write new content under a new name; or set `on_change:` to `ignore` it, or to `reprocess` it as further rows",
+    )
 }

@@ -68,11 +68,14 @@ impl Minter {
     }
 
     async fn mint(&mut self, outbox: &Outbox<Minted>) -> Result<(), End> {
+        let mut stop = self.stop.clone();
         for binding in std::mem::take(&mut self.open) {
             tracing::info!(epoch = binding.epoch, "replaying an epoch that an earlier run did not complete");
             self.send(binding, outbox).await?;
         }
-        let mut stop = self.stop.clone();
+        // What is dropped from them is found by the first listing.
+        self.all_complete(&mut stop).await?;
+        let mut looked_again = false;
         loop {
             // Whoever has asked to stop does not want to wait for a long listing.
             tokio::select! {
@@ -81,29 +84,59 @@ impl Minter {
                 looked = self.listing.look() => looked?,
             }
             let again = Instant::now() + self.watch.unwrap_or_default();
-            loop {
-                if self.listing.is_empty() && self.watch.is_none() {
-                    if self.listing.is_cut() {
-                        break;
+            self.bind_found(outbox, again, &mut stop).await?;
+            if self.watch.is_some() || self.listing.is_cut() || self.listing.is_forgotten() {
+                continue;
+            }
+            // An object that changed before it could be read is read as it is now; one that goes on changing is left
+            // to the next run.
+            self.all_complete(&mut stop).await?;
+            let forgotten = self.ledger.lock().unwrap_or_else(PoisonError::into_inner).take_forgotten();
+            if !forgotten || looked_again {
+                return Ok(());
+            }
+            looked_again = true;
+            self.listing.forget();
+        }
+    }
+
+    /// Binds what was found, until nothing is left or it is time to look again.
+    async fn bind_found(
+        &mut self,
+        outbox: &Outbox<Minted>,
+        again: Instant,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Result<(), End> {
+        while self.watch.is_some() || !self.listing.is_empty() {
+            tokio::select! {
+                biased;
+                () = asked(stop) => return Err(End::Quiet),
+                () = tokio::time::sleep_until(again), if self.watch.is_some() => return Ok(()),
+                room = outbox.has_room(), if !self.listing.is_empty() => {
+                    room.map_err(|_| End::Quiet)?;
+                    let unmeasured = self.limits.rows.is_some() && self.progress.bytes_per_row().is_none();
+                    if !self.bind(outbox).await? {
+                        return Ok(());
                     }
-                    return Ok(());
-                }
-                tokio::select! {
-                    biased;
-                    () = asked(&mut stop) => return Err(End::Quiet),
-                    () = tokio::time::sleep_until(again), if self.watch.is_some() => break,
-                    room = outbox.has_room(), if !self.listing.is_empty() => {
-                        room.map_err(|_| End::Quiet)?;
-                        if !self.bind(outbox).await? {
-                            break;
-                        }
+                    if unmeasured {
+                        self.all_complete(stop).await?;
                     }
                 }
             }
         }
+        Ok(())
     }
 
-    /// Binds the next epoch. False if it was bound before, so that what was found has to be looked at anew.
+    /// Waits until every epoch is complete.
+    async fn all_complete(&self, stop: &mut watch::Receiver<bool>) -> Result<(), End> {
+        tokio::select! {
+            biased;
+            () = asked(stop) => Err(End::Quiet),
+            () = self.progress.all_complete() => Ok(()),
+        }
+    }
+
+    /// Binds the next epoch. False if it was bound before, so that everything has to be looked at anew.
     async fn bind(&mut self, outbox: &Outbox<Minted>) -> Result<bool, End> {
         let splits = self.gather();
         let binding = Binding {

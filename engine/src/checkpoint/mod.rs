@@ -30,10 +30,50 @@ mod store;
 pub(crate) use binding::{Binding, Completion, SourceCount};
 pub(crate) use coordinator::{Coordinator, Ready, TableSink};
 pub(crate) use history::History;
-pub(crate) use minter::Minter;
-pub(crate) use state::{StateLog, StateWriter};
 pub(crate) use holder::Holder;
 pub(crate) use lease::{Kept, Lease};
 pub(crate) use listing::Listing;
+pub(crate) use minter::Minter;
 pub(crate) use records::Records;
+pub(crate) use state::{StateLog, StateWriter};
 pub(crate) use store::{CheckpointStore, claim};
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::record_batch::RecordBatch;
+
+use crate::plan::Plan;
+use crate::stage::StageError;
+
+/// Columns of [`ledger`].
+pub fn ledger_schema() -> SchemaRef {
+    let mut fields = archive::schema().fields().to_vec();
+    fields.push(Arc::new(Field::new("complete", DataType::Boolean, false)));
+    Arc::new(Schema::new(fields))
+}
+
+/// Every split that was bound: source, object, version, bytes, modified, epoch, and whether that is complete. Needs no
+/// lease, so it can be asked for while the pipeline runs.
+///
+/// # Errors
+/// When the state cannot be read.
+pub async fn ledger(plan: &Plan) -> Result<Vec<RecordBatch>, StageError> {
+    let records = Records::new(plan.storage.open(&plan.state)?);
+    let archive = archive::Archive::open(&records).await?;
+    let (bindings, completed) = store::recent(&records, archive.upto()).await?;
+    let encoding = |e| StageError::internal("the ledger cannot be shown").because(e);
+    let mut batches = archive.batches().await?;
+    batches.push(archive::rows(&bindings).map_err(encoding)?);
+    let completed = completed.map_or(archive.upto(), |c| c.epoch);
+    let batches = batches.into_iter().map(|batch| {
+        let epochs = batch.column_by_name("epoch").and_then(|c| c.as_primitive_opt::<Int64Type>());
+        let complete = |e: Option<i64>| e.and_then(|e| u64::try_from(e).ok()).is_some_and(|e| e <= completed);
+        let complete: BooleanArray = epochs.into_iter().flatten().map(|e| Some(complete(e))).collect();
+        let mut columns = batch.columns().to_vec();
+        columns.push(Arc::new(complete) as ArrayRef);
+        RecordBatch::try_new(ledger_schema(), columns).map_err(encoding)
+    });
+    batches.collect()
+}

@@ -59,7 +59,10 @@ pub(crate) async fn claim(records: &Records, pipeline: &str) -> Result<(), Stage
 }
 
 /// Bindings that are not archived, oldest first and without what was dropped, and the newest completion.
-pub(crate) async fn recent(records: &Records, archived: Epoch) -> Result<(Vec<Binding>, Option<Completion>), StageError> {
+pub(crate) async fn recent(
+    records: &Records,
+    archived: Epoch,
+) -> Result<(Vec<Binding>, Option<Completion>), StageError> {
     let completed = match records.epochs(COMPLETE).await?.last() {
         Some(&epoch) => Some(records.read::<Completion>(&records.of_epoch(COMPLETE, epoch)).await?),
         None => None,
@@ -171,6 +174,7 @@ impl CheckpointStore {
         let done: Vec<Binding> = bindings.into_iter().filter(|b| b.epoch <= completed).collect();
         self.lease.verify().await?;
         archive.add(&done, completed).await?;
+        failpoint::hit("after-archive", completed);
         for folder in [BINDINGS, "dropped", COMPLETE] {
             let last = if folder == COMPLETE { completed.saturating_sub(1) } else { completed };
             let gone = self.records.epochs(folder).await?.into_iter().filter(|e| *e <= last);

@@ -1,9 +1,13 @@
 //! The command line. Every command that takes a spec compiles it the same way.
 
 mod check;
+mod ledger;
 mod reference;
+mod rows;
 mod run;
 mod schema;
+
+pub use rows::{Format, show_rows};
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -51,12 +55,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Builtin {
-    /// Process everything that is there, then end.
+    /// Process everything that is there, then end; or go on with what arrives.
     Run(run::RunArguments),
     /// Show all problems of a spec. Touches nothing.
     Check(SpecArguments),
     /// Show the plan: stages in order, columns, routes, guarantees.
     Explain(SpecArguments),
+    /// Show which objects were read, in which epoch.
+    Ledger(ledger::LedgerArguments),
     /// Draw the plan.
     Graph(check::GraphArguments),
     /// List the kinds of stages, or show the reference of one.
@@ -107,6 +113,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Ok(Builtin::Check(arguments)) => check::check(&cli, &arguments),
         Ok(Builtin::Explain(arguments)) => check::explain(&cli, &arguments),
         Ok(Builtin::Graph(arguments)) => check::graph(&cli, &arguments),
+        Ok(Builtin::Ledger(arguments)) => ledger::ledger(&cli, &arguments),
         Ok(Builtin::Stages(arguments)) => reference::stages(&cli, &arguments),
         Ok(Builtin::Schema) => schema::show(&cli),
         Err(error) => {

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
 
 use crate::Epoch;
 use crate::checkpoint::Completion;
@@ -30,6 +31,8 @@ pub struct Progress {
     epochs: AtomicU64,
     tables: Mutex<BTreeMap<String, TableProgress>>,
     backlog: Mutex<Outstanding>,
+    /// An epoch has become complete.
+    completion: Notify,
     /// What complete epochs have read.
     read_bytes: AtomicU64,
     read_rows: AtomicU64,
@@ -113,6 +116,7 @@ impl Progress {
             epochs: AtomicU64::new(0),
             tables: Mutex::default(),
             backlog: Mutex::default(),
+            completion: Notify::new(),
             read_bytes: AtomicU64::new(0),
             read_rows: AtomicU64::new(0),
         }
@@ -137,6 +141,13 @@ impl Progress {
         let mut backlog = Backlog::default();
         splits.for_each(|split| backlog.add(split));
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner).bound.insert(epoch, backlog);
+    }
+
+    /// Waits until no epoch is open. There may be one waiter.
+    pub(crate) async fn all_complete(&self) {
+        while !self.backlog.lock().unwrap_or_else(PoisonError::into_inner).bound.is_empty() {
+            self.completion.notified().await;
+        }
     }
 
     /// What earlier epochs have read.
@@ -173,6 +184,7 @@ impl Progress {
         self.epochs.fetch_add(1, Ordering::Relaxed);
         self.read_before(completion);
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner).bound.remove(&completion.epoch);
+        self.completion.notify_one();
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         for (stage, committed) in &completion.tables {
             let table = tables.entry(stage.clone()).or_default();

@@ -76,6 +76,32 @@ impl StageError {
         self
     }
 
+    /// Several lines: what happened, the chain of causes, the place, the hint last.
+    pub fn text(&self) -> String {
+        let mut text = self.message.clone();
+        let mut said = self.message.clone();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let line = error.to_string();
+            // Wrappers often repeat the words of what they wrap.
+            if !said.contains(&line) {
+                text.push_str(&format!("\n  cause: {}", line.replace('\n', "\n         ")));
+            }
+            said.push_str(&line);
+            cause = error.source();
+        }
+        if let Some(object) = &self.object {
+            text.push_str(&format!("\n  object: {object}"));
+        }
+        if let Some(row) = self.row {
+            text.push_str(&format!("\n  row: {row}"));
+        }
+        if let Some(hint) = &self.hint {
+            text.push_str(&format!("\n  hint: {hint}"));
+        }
+        text
+    }
+
     /// Who can do something about it.
     pub fn domain(&self) -> Domain {
         self.domain
@@ -106,33 +132,10 @@ pub struct Fault {
 }
 
 impl fmt::Display for Fault {
-    /// Several lines: what failed where, the chain of causes, the place, the hint last. Secrets are masked.
+    /// What failed where, then as [`StageError::text`]. Secrets are masked.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = format!("stage `{}` failed", self.stage);
-        if let Some(epoch) = self.epoch {
-            text.push_str(&format!(" at epoch {epoch}"));
-        }
-        text.push_str(&format!(": {}", self.error.message));
-        let mut said = self.error.message.clone();
-        let mut cause = std::error::Error::source(&self.error);
-        while let Some(error) = cause {
-            let line = error.to_string();
-            // Wrappers often repeat the words of what they wrap.
-            if !said.contains(&line) {
-                text.push_str(&format!("\n  cause: {}", line.replace('\n', "\n         ")));
-            }
-            said.push_str(&line);
-            cause = error.source();
-        }
-        if let Some(object) = &self.error.object {
-            text.push_str(&format!("\n  object: {object}"));
-        }
-        if let Some(row) = self.error.row {
-            text.push_str(&format!("\n  row: {row}"));
-        }
-        if let Some(hint) = &self.error.hint {
-            text.push_str(&format!("\n  hint: {hint}"));
-        }
+        let epoch = self.epoch.map(|epoch| format!(" at epoch {epoch}")).unwrap_or_default();
+        let text = format!("stage `{}` failed{epoch}: {}", self.stage, self.error.text());
         f.write_str(&crate::secret::redact(&text))
     }
 }

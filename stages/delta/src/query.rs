@@ -3,24 +3,28 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use alluvium_engine::arrow::csv::WriterBuilder;
 use alluvium_engine::arrow::datatypes::SchemaRef;
-use alluvium_engine::arrow::json::LineDelimitedWriter;
 use alluvium_engine::arrow::record_batch::RecordBatch;
-use alluvium_engine::arrow::util::pretty::pretty_format_batches;
-use alluvium_engine::cli::{Cli, Command, DONE, FAILED, say, say_error};
+use alluvium_engine::checkpoint;
+use alluvium_engine::cli::{Cli, Command, FAILED, Format, say_error, show_rows};
 use alluvium_engine::plan::Plan;
-use clap::{ArgMatches, Args, FromArgMatches, ValueEnum};
+use clap::{ArgMatches, Args, FromArgMatches};
+use deltalake::datafusion::catalog::{MemTable, MemorySchemaProvider, SchemaProvider};
 use deltalake::datafusion::error::DataFusionError;
 use deltalake::datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::config::Delta;
 use crate::table::Target;
 
+/// The table of the objects that were read.
+const LEDGER: &str = "alluvium.ledger";
+
 /// The command.
 pub struct QueryCommand;
 
 /// Query the pipeline's tables by their stage names, with SQL (DataFusion).
+///
+/// `alluvium.ledger` is the table of the objects that were read.
 #[derive(Args)]
 struct QueryArguments {
     /// The pipeline spec, a YAML file.
@@ -39,14 +43,6 @@ struct QueryArguments {
 
 fn assignment(text: &str) -> Result<(String, String), String> {
     text.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())).ok_or_else(|| "expected KEY=VALUE".to_owned())
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Table,
-    Csv,
-    /// One object a line.
-    Json,
 }
 
 impl Command for QueryCommand {
@@ -70,11 +66,8 @@ impl Command for QueryCommand {
             Ok(compiled) => compiled,
             Err(code) => return code,
         };
-        match runtime.block_on(answer(&plan, &arguments.sql)).and_then(|rows| show(&rows, arguments.format)) {
-            Ok(text) => {
-                say(&text);
-                DONE
-            }
+        match runtime.block_on(answer(&plan, &arguments.sql)) {
+            Ok(rows) => show_rows(&rows, arguments.format),
             Err(message) => {
                 say_error(&format!("error: {message}\n"));
                 FAILED
@@ -97,6 +90,9 @@ async fn answer(plan: &Arc<Plan>, sql: &str) -> Result<Vec<RecordBatch>, String>
             }
         }
     }
+    if sql.to_ascii_lowercase().contains(LEDGER) {
+        ledger(&context, plan).await?;
+    }
     let rows = async {
         let frame = context.sql(sql).await?;
         let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
@@ -117,6 +113,21 @@ async fn answer(plan: &Arc<Plan>, sql: &str) -> Result<Vec<RecordBatch>, String>
     })
 }
 
+/// Which objects were read, as a table.
+async fn ledger(context: &SessionContext, plan: &Plan) -> Result<(), String> {
+    let rows = checkpoint::ledger(plan).await.map_err(|e| e.text())?;
+    let register = || {
+        let table = MemTable::try_new(checkpoint::ledger_schema(), vec![rows])?;
+        let schema = MemorySchemaProvider::new();
+        schema.register_table("ledger".into(), Arc::new(table))?;
+        if let Some(catalog) = context.catalog("datafusion") {
+            catalog.register_schema("alluvium", Arc::new(schema))?;
+        }
+        Ok(())
+    };
+    register().map_err(|e: DataFusionError| e.to_string())
+}
+
 fn describe(error: &alluvium_engine::stage::StageError) -> String {
     let cause = std::error::Error::source(error).map(|c| format!(": {c}")).unwrap_or_default();
     format!("{error}{cause}")
@@ -133,29 +144,6 @@ fn first(error: &DataFusionError) -> String {
         other => {
             let text = other.strip_backtrace();
             text.trim_start_matches("Error during planning: ").replace("datafusion.public.", "")
-        }
-    }
-}
-
-fn show(rows: &[RecordBatch], format: Format) -> Result<String, String> {
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|e| e.to_string());
-    match format {
-        Format::Table => {
-            let count: usize = rows.iter().map(RecordBatch::num_rows).sum();
-            let table = pretty_format_batches(rows).map_err(|e| e.to_string())?;
-            Ok(format!("{table}\n{count} row{}\n", if count == 1 { "" } else { "s" }))
-        }
-        Format::Csv => {
-            let mut bytes = Vec::new();
-            let mut writer = WriterBuilder::new().with_header(true).build(&mut bytes);
-            rows.iter().try_for_each(|b| writer.write(b)).map_err(|e| e.to_string())?;
-            drop(writer);
-            text(bytes)
-        }
-        Format::Json => {
-            let mut writer = LineDelimitedWriter::new(Vec::new());
-            rows.iter().try_for_each(|b| writer.write(b)).and_then(|()| writer.finish()).map_err(|e| e.to_string())?;
-            text(writer.into_inner())
         }
     }
 }

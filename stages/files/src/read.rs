@@ -38,10 +38,6 @@ impl Source for FilesSource {
         let (config, location) = (self.config.clone(), self.location.clone());
         let rows = Rows::new(&config, split.id.clone(), context);
         let opened = async move {
-            // Whatever the format: there is nothing in it.
-            if split.bytes == 0 {
-                return Ok(stream::empty().boxed());
-            }
             let opened = match config.format {
                 Format::Parquet => parquet::open(&location, &split, config.read_schema(), rows).await,
                 Format::Json | Format::Csv => text(&config, &location, &split, rows).await,
@@ -82,6 +78,8 @@ impl Unopened {
             Self::Changed(how) if !context.fixed => {
                 dropped(format!("the object has changed since it was bound to the epoch: {how}"))
             }
+            // Empty objects stand for folders in some buckets, under a name that ends in `/` and cannot be asked for.
+            Self::Missing if split.bytes == 0 => Ok(stream::empty().boxed()),
             Self::Missing if on_missing == OnMissing::Skip => {
                 dropped("the object has vanished since it was bound to the epoch".into())
             }
