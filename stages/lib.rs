@@ -21,5 +21,6 @@ pub fn registry() -> Registry {
         .with::<alluvium_basic::Blackhole>()
         // Commands
         .with_command(alluvium_delta::QueryCommand)
+        .with_command(alluvium_delta::TableCommand)
         .with_command(alluvium_classify::ModelCommand)
 }

@@ -31,6 +31,7 @@ mod secrets;
 mod sql;
 mod storage_faults;
 mod template;
+mod upkeep;
 mod upsert;
 mod watch;
 mod weblogs;

@@ -92,6 +92,7 @@ impl Coordinator {
                     if done.send(completion).await.is_err() {
                         break;
                     }
+                    future::join_all(self.tables.iter_mut().map(|table| table.committer.upkeep())).await;
                 }
                 Err((stage, error)) => {
                     faults.raise(Fault { stage, epoch: Some(number), error });

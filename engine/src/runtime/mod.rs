@@ -3,17 +3,21 @@
 mod prepare;
 mod worker;
 
-use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::bridge::FaultCell;
 use crate::checkpoint::Kept;
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::stage::{Fault, StageError};
+
+/// After a fault a commit that is under way may take so long.
+const LONGEST_END: Duration = Duration::from_secs(10);
 
 /// How a plan is run.
 #[derive(Debug, Clone)]
@@ -80,26 +84,48 @@ pub fn run(
     stop: &Stop,
     look: impl FnMut(),
 ) -> Result<Ended, Fault> {
-    let mut kept = None;
-    let outcome = run_kept(plan, options, runtime, progress, stop, look, &mut kept);
-    if let Some(kept) = kept {
-        runtime.block_on(Kept::release(kept));
-    }
+    let mut tasks = Tasks::default();
+    let outcome = run_workers(plan, options, runtime, progress, stop, look, &mut tasks);
+    runtime.block_on(tasks.end(outcome.is_err()));
     outcome
 }
 
-/// The same; leaves behind the lease, to be released when nothing runs any more.
-fn run_kept(
+/// What may still be at work when the workers have ended.
+#[derive(Default)]
+struct Tasks {
+    kept: Option<Kept>,
+    committing: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+impl Tasks {
+    /// Lets commits and upkeep come to their end, then gives the lease back: whoever has it next must be alone. After a
+    /// fault they are waited for a little; if that is not enough, the lease expires.
+    async fn end(self, failed: bool) {
+        let committing = self.committing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = committing {
+            let longest = if failed { LONGEST_END } else { Duration::MAX };
+            if tokio::time::timeout(longest, task).await.is_err() {
+                return;
+            }
+        }
+        if let Some(kept) = self.kept {
+            kept.release().await;
+        }
+    }
+}
+
+fn run_workers(
     plan: &Arc<Plan>,
     options: &RunOptions,
     runtime: &tokio::runtime::Runtime,
     progress: &Arc<Progress>,
     stop: &Stop,
     mut look: impl FnMut(),
-    kept: &mut Option<Kept>,
+    tasks: &mut Tasks,
 ) -> Result<Ended, Fault> {
     let faults = FaultCell::default();
-    let process = runtime.block_on(prepare::prepare(plan, options, runtime.handle(), progress, stop, &faults, kept))?;
+    let process =
+        runtime.block_on(prepare::prepare(plan, options, runtime.handle(), progress, stop, &faults, tasks))?;
     let (finished, all_finished) = std::sync::mpsc::channel::<()>();
     let config = worker::config(options.workers);
     let guards = worker::start(config, Arc::new(process), progress.clone(), finished).map_err(|e| Fault {

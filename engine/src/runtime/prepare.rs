@@ -1,14 +1,14 @@
 //! Before the first worker starts: the state is opened, tables and state agree, operator state is loaded.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future;
 
-use super::{RunOptions, Stop};
+use super::{RunOptions, Stop, Tasks};
 use crate::bridge::{FaultCell, Pressure};
 use crate::checkpoint::{
-    CheckpointStore, Completion, Coordinator, Holder, Kept, Lease, Listing, Minter, Records, StateLog, TableSink, claim,
+    CheckpointStore, Completion, Coordinator, Holder, Lease, Listing, Minter, Records, StateLog, TableSink, claim,
 };
 use crate::graph::{Lead, Process, context};
 use crate::plan::Plan;
@@ -29,7 +29,7 @@ pub(super) async fn prepare(
     progress: &Arc<Progress>,
     stop: &Stop,
     faults: &FaultCell,
-    kept: &mut Option<Kept>,
+    tasks: &mut Tasks,
 ) -> Result<Process, Fault> {
     let checkpoint = |error| Fault { stage: "checkpoint".into(), epoch: None, error };
     let location = plan.storage.open(&plan.state).map_err(checkpoint)?;
@@ -37,7 +37,7 @@ pub(super) async fn prepare(
     claim(&records, &plan.pipeline).await.map_err(checkpoint)?;
     let instance = uuid::Uuid::new_v4().simple().to_string();
     let lease = Lease::acquire(&records, &instance, Holder::this(None)).await.map_err(checkpoint)?;
-    *kept = Some(lease.keep(runtime, faults.clone()));
+    tasks.kept = Some(lease.keep(runtime, faults.clone()));
     let store = CheckpointStore::new(records, instance, lease);
     let mut history = store.history().await.map_err(checkpoint)?;
     if let Some(completed) = &history.completed {
@@ -79,11 +79,12 @@ pub(super) async fn prepare(
     };
     let (mint_runtime, commit_runtime) = (runtime.clone(), runtime.clone());
     let (mint_faults, commit_faults) = (faults.clone(), faults.clone());
-    let seen = progress.clone();
+    let (seen, committing) = (progress.clone(), tasks.committing.clone());
     process.lead = Mutex::new(Some(Lead {
         mint: Box::new(move |outbox| drop(mint_runtime.spawn(minter.run(outbox, mint_faults)))),
         commit: Box::new(move |ready, outbox| {
-            drop(commit_runtime.spawn(coordinator.run(ready, outbox, seen, commit_faults)))
+            let task = commit_runtime.spawn(coordinator.run(ready, outbox, seen, commit_faults));
+            *committing.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         }),
     }));
     Ok(process)

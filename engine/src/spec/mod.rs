@@ -18,7 +18,7 @@ pub(crate) use load::{deserialize, place};
 pub use load::{load, load_file};
 pub use node::{Key, Node, Value};
 pub use problem::{Problem, Problems, closest};
-pub use units::ByteSize;
+pub use units::{ByteSize, Span};
 pub(crate) use validate::help;
 pub use validate::validate;
 

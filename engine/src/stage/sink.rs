@@ -72,4 +72,7 @@ pub trait Committer: Send {
 
     /// Makes an epoch visible atomically. An epoch that the table already holds is left as it is.
     async fn commit(&mut self, commit: Commit) -> Result<Committed, StageError>;
+
+    /// Called between epochs, when nothing is being committed: merges small files and the like. What fails is a warning.
+    async fn upkeep(&mut self) {}
 }

@@ -150,6 +150,10 @@ impl AppendCommitter {
 
 #[async_trait]
 impl Committer for AppendCommitter {
+    async fn upkeep(&mut self) {
+        self.log.upkeep().await;
+    }
+
     async fn committed(&mut self) -> Result<Option<Epoch>, StageError> {
         self.log.open().await
     }
@@ -159,6 +163,7 @@ impl Committer for AppendCommitter {
         let adds = decoded.map_err(|e| StageError::internal("a staged file cannot be understood").because(e))?;
         let rows = adds.iter().map(rows_of).sum();
         let actions: Vec<Action> = adds.into_iter().map(Action::Add).collect();
+        self.log.all_there(&commit, &actions).await?;
         let version = self.log.append(&commit, actions).await?;
         Ok(Committed { version: version.number, rows: if version.ours { rows } else { 0 } })
     }

@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use alluvium_engine::Epoch;
 use alluvium_engine::stage::{Commit, StageError};
-use deltalake::DeltaTable;
-use deltalake::DeltaTableError;
 use deltalake::kernel::transaction::{CommitBuilder, CommitConflictError, CommitProperties, TransactionError};
 use deltalake::kernel::{Action, Transaction};
-use deltalake::protocol::{DeltaOperation, OutputMode, checkpoints};
+use deltalake::protocol::{DeltaOperation, OutputMode};
 use deltalake::table::state::DeltaTableState;
+use deltalake::{DeltaTable, DeltaTableError, Path};
+use futures::future;
+use object_store::ObjectStoreExt;
 use rand::Rng;
 
 use crate::schema;
@@ -28,13 +29,13 @@ use crate::table::{Target, epoch_of};
 /// Tries to commit one epoch, with pauses from 100 ms doubling up to 10 s: about a minute.
 const TRIES: u32 = 12;
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Without checkpoints opening a table would read every commit that it ever had.
-const VERSIONS_PER_CHECKPOINT: u64 = 100;
 
 /// A table's log, for one writer.
 pub(crate) struct Log {
     pub(crate) target: Target,
     open: Option<(DeltaTable, DeltaTableState)>,
+    /// The version of the last upkeep.
+    pub(crate) kept_up: u64,
 }
 
 /// The version that holds an epoch.
@@ -54,7 +55,7 @@ pub(crate) enum Next {
 
 impl Log {
     pub(crate) fn new(target: Target) -> Self {
-        Self { target, open: None }
+        Self { target, open: None, kept_up: 0 }
     }
 
     /// Opens or creates the table; which epoch does it hold?
@@ -62,6 +63,7 @@ impl Log {
         let table = self.target.open_or_create().await?;
         let snapshot = table.snapshot().map_err(|e| self.target.failed("read", e))?.clone();
         let epoch = epoch_of(&self.target, &table, &snapshot).await?;
+        self.kept_up = snapshot.version();
         self.open = Some((table, snapshot));
         Ok(epoch)
     }
@@ -86,6 +88,31 @@ impl Log {
         let (table, snapshot) = self.current()?;
         let held = epoch_of(&self.target, table, snapshot).await?;
         Ok(held.filter(|h| *h >= epoch).map(|_| snapshot.version()))
+    }
+
+    /// That the files of an epoch are still there: another program that cleans the table may have taken them for
+    /// leftovers, and a commit would name files that nobody can read.
+    pub(crate) async fn all_there(&self, commit: &Commit, actions: &[Action]) -> Result<(), StageError> {
+        if self.held(commit.epoch).await?.is_some() {
+            return Ok(());
+        }
+        let store = self.current()?.0.object_store();
+        let adds = actions.iter().filter_map(|a| if let Action::Add(add) = a { Some(add.path.as_str()) } else { None });
+        let looks = adds.map(|path| {
+            let store = store.clone();
+            async move {
+                let there = async { store.head(&Path::parse(path)?).await };
+                there.await.map(|_| ()).map_err(|e| {
+                    StageError::external("a data file that was written for this epoch cannot be found")
+                        .object(format!("{}/{path}", self.target.shown()))
+                        .hint(
+                            "was the table vacuumed with a retention of less than a day? Run again: it is written anew",
+                        )
+                        .because(e)
+                })
+            }
+        });
+        future::try_join_all(looks).await.map(|_| ())
     }
 
     /// Commits actions that do not depend on what the table holds. The same actions are tried until their fate is known.
@@ -143,11 +170,7 @@ impl Log {
             .build(Some(snapshot), table.log_store(), operation)
             .await?;
         *snapshot = done.snapshot();
-        let version = done.version();
-        if version % VERSIONS_PER_CHECKPOINT == 0 {
-            self.checkpoint().await;
-        }
-        Ok(version)
+        Ok(done.version())
     }
 
     /// Whether our files are in the log. An epoch that is there with other files belongs to another instance.
@@ -215,19 +238,6 @@ impl Log {
         let snapshot = table.snapshot().map_err(|e| self.target.failed("read", e))?.clone();
         self.open = Some((table, snapshot));
         Ok(())
-    }
-
-    /// A failed checkpoint costs time at the next start, nothing else.
-    async fn checkpoint(&mut self) {
-        if let Err(error) = self.refresh().await {
-            tracing::warn!(%error, "the table could not be read for its checkpoint");
-            return;
-        }
-        if let Some((table, _)) = &self.open
-            && let Err(error) = checkpoints::create_checkpoint(table, None).await
-        {
-            tracing::warn!(table = %self.target.shown(), %error, "a checkpoint of the table could not be written");
-        }
     }
 }
 

@@ -8,6 +8,7 @@ use alluvium_engine::stage::{
 
 use crate::append::{AppendCommitter, AppendWriter};
 use crate::table::Target;
+use crate::upkeep::Upkeep;
 use crate::upsert::{UpsertCommitter, UpsertWriter};
 
 /// Writes rows to a Delta table, exactly once, and passes them on to the next stage from memory.
@@ -41,6 +42,9 @@ pub struct Delta {
     /// What to do when the table exists and has other columns.
     #[serde(default)]
     pub(crate) on_schema_change: OnSchemaChange,
+    /// What is done for the table between epochs.
+    #[serde(default)]
+    pub(crate) upkeep: Upkeep,
 }
 
 /// How rows go in.
@@ -79,6 +83,7 @@ impl StageConfig for Delta {
         let Some(input) = inputs.first() else { return Err(vec![Problem::new("the stage has no input")]) };
         let mut problems = self.keys(input);
         problems.extend(self.partitions(&input.schema));
+        problems.extend(self.upkeep.check());
         for field in input.schema.fields().iter().filter(|f| !storable(f.data_type())) {
             problems.push(
                 Problem::field(

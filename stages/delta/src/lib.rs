@@ -12,11 +12,14 @@ mod changes;
 mod commit;
 mod config;
 mod file;
+mod maintain;
 mod query;
 mod schema;
 mod stats;
 mod table;
+mod upkeep;
 mod upsert;
 
 pub use config::Delta;
+pub use maintain::TableCommand;
 pub use query::QueryCommand;

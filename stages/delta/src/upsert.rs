@@ -67,6 +67,10 @@ impl UpsertCommitter {
 
 #[async_trait]
 impl Committer for UpsertCommitter {
+    async fn upkeep(&mut self) {
+        self.log.upkeep().await;
+    }
+
     async fn committed(&mut self) -> Result<Option<Epoch>, StageError> {
         self.log.open().await
     }
@@ -79,7 +83,18 @@ impl Committer for UpsertCommitter {
         for attempt in 0..TRIES {
             // Built anew for every try: what is to be removed depends on the snapshot.
             let changes = Changes::decode(&commit.staged, &self.log.target)?;
-            let (actions, rows) = self.merge(changes, commit.epoch).await?;
+            let (actions, rows) = match self.merge(changes, commit.epoch).await {
+                Ok(merged) => merged,
+                // Another program may have replaced a file and deleted it.
+                Err(error) => {
+                    let version = self.log.current()?.1.version();
+                    self.log.refresh().await?;
+                    if self.log.current()?.1.version() == version {
+                        return Err(error);
+                    }
+                    continue;
+                }
+            };
             match self.log.once(&commit, actions.clone(), 0).await {
                 Ok(version) => return Ok(Committed { version, rows }),
                 Err(error) => {

@@ -1,0 +1,131 @@
+//! Upkeep of a table: small files merged, checkpoints written, what nobody needs deleted.
+//!
+//! The table's committer does it between epochs, so it never competes with a commit of ours; other writers may do the
+//! same at any time. Whatever fails is tried again later: the stream does not depend on it.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use alluvium_engine::spec::{Problem, Span};
+use chrono::Utc;
+use deltalake::operations::vacuum::VacuumMode;
+use deltalake::protocol::checkpoints;
+use deltalake::{DeltaTable, DeltaTableError};
+
+use crate::commit::Log;
+use crate::file::TARGET_BYTES;
+
+/// Files below a quarter of a full one are small.
+const SMALL_BYTES: i64 = (TARGET_BYTES / 4) as i64;
+/// Files that are younger may belong to a commit that is yet to come.
+pub(crate) const LEAST_AGE: Duration = Duration::from_secs(24 * 3_600);
+
+/// What is done for a table between epochs.
+#[derive(Debug, Clone, serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Upkeep {
+    /// A checkpoint of the log is written every so many versions; without checkpoints, opening the table would read
+    /// every commit that it ever had. What follows in this list is done at checkpoints.
+    #[schemars(range(min = 1))]
+    pub(crate) checkpoint: u64,
+    /// Small files are merged when there are so many of them; without it they never are.
+    #[schemars(range(min = 2))]
+    pub(crate) optimize: Option<usize>,
+    /// Files that no version has named for this long are deleted, those of failed attempts too: readers can then go back
+    /// to older versions no further than this. One day at least; without it nothing is deleted.
+    pub(crate) vacuum: Option<Span>,
+    /// Entries of the log that are older than this and contained in a checkpoint are deleted; without it none are.
+    pub(crate) log: Option<Span>,
+}
+
+impl Default for Upkeep {
+    fn default() -> Self {
+        Self { checkpoint: 100, optimize: None, vacuum: None, log: None }
+    }
+}
+
+impl Upkeep {
+    pub(crate) fn check(&self) -> Vec<Problem> {
+        let spans = [("vacuum", self.vacuum), ("log", self.log)];
+        let short = spans.into_iter().filter(|(_, span)| span.is_some_and(|s| s.0 < LEAST_AGE));
+        let problem = |(name, _): (&str, _)| {
+            Problem::field(
+                &format!("upkeep.{name}"),
+                "what is younger than a day may still be needed by a commit to come",
+            )
+            .label("too short")
+            .help("write `1d` or more")
+        };
+        short.map(problem).collect()
+    }
+}
+
+impl Log {
+    /// What is due now.
+    pub(crate) async fn upkeep(&mut self) {
+        let policy = self.target.config.upkeep.clone();
+        let Ok((_, snapshot)) = self.current() else { return };
+        let version = snapshot.version();
+        if policy
+            .optimize
+            .is_some_and(|most| snapshot.log_data().iter().filter(|f| f.size() < SMALL_BYTES).count() >= most)
+        {
+            self.try_one("merge small files of", optimize).await;
+        }
+        if version / policy.checkpoint > self.kept_up / policy.checkpoint {
+            self.kept_up = version;
+            self.try_one("write a checkpoint of", checkpoint).await;
+            if let Some(Span(age)) = policy.log {
+                self.try_one("delete log entries of", async |table| clean_log(table, age).await).await;
+            }
+            if let Some(Span(age)) = policy.vacuum {
+                self.try_one("vacuum", async |table| vacuum(table, age, false).await.map(|files| files.len())).await;
+            }
+        }
+    }
+
+    /// Does one thing with the newest version, then looks at the log again.
+    async fn try_one(&mut self, what: &str, work: impl AsyncFnOnce(DeltaTable) -> Result<usize, DeltaTableError>) {
+        if let Err(error) = self.refresh().await {
+            tracing::warn!(%error, "the table could not be read for its upkeep");
+            return;
+        }
+        let Ok((table, _)) = self.current() else { return };
+        match work(table.clone()).await {
+            Ok(count) => tracing::info!(table = %self.target.shown(), count, "upkeep: {what}"),
+            Err(error) => tracing::warn!(table = %self.target.shown(), %error, "could not {what} the table"),
+        }
+        if let Err(error) = self.refresh().await {
+            tracing::warn!(%error, "the table could not be read after its upkeep");
+        }
+    }
+}
+
+/// Merges small files; returns how many were replaced.
+pub(crate) async fn optimize(table: DeltaTable) -> Result<usize, DeltaTableError> {
+    let size = NonZeroU64::new(TARGET_BYTES as u64).unwrap_or(NonZeroU64::MIN);
+    // One file at a time: memory.
+    let (_, metrics) = table.optimize().with_target_size(size).with_max_concurrent_tasks(1).await?;
+    Ok(usize::try_from(metrics.num_files_removed).unwrap_or(usize::MAX))
+}
+
+/// Writes a checkpoint.
+pub(crate) async fn checkpoint(table: DeltaTable) -> Result<usize, DeltaTableError> {
+    checkpoints::create_checkpoint(&table, None).await.map(|()| 1)
+}
+
+/// Deletes entries of the log that a checkpoint contains and that are older; returns how many.
+pub(crate) async fn clean_log(table: DeltaTable, age: Duration) -> Result<usize, DeltaTableError> {
+    let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+    let before = Utc::now().timestamp_millis().saturating_sub(age);
+    let version = table.snapshot()?.version();
+    checkpoints::cleanup_expired_logs_for(version, table.log_store().as_ref(), before, None).await
+}
+
+/// Deletes data files that no version has named for so long; returns which.
+pub(crate) async fn vacuum(table: DeltaTable, age: Duration, dry_run: bool) -> Result<Vec<String>, DeltaTableError> {
+    let age = chrono::Duration::from_std(age.max(LEAST_AGE)).unwrap_or(chrono::Duration::MAX);
+    let vacuum = table.vacuum().with_mode(VacuumMode::Full).with_retention_period(age);
+    let (_, metrics) = vacuum.with_enforce_retention_duration(false).with_dry_run(dry_run).await?;
+    Ok(metrics.files_deleted)
+}
