@@ -8,7 +8,7 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamDecoder;
-use arrow::ipc::writer::StreamWriter;
+use arrow::ipc::writer::StreamEncoder;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
 use timely::Accountable;
@@ -64,22 +64,32 @@ impl Batch {
         }
     }
 
-    fn encode(&self) -> Result<Vec<u8>, ArrowError> {
-        let Rows::Some(batch) = &self.rows else { return Ok(Vec::new()) };
-        let mut writer = StreamWriter::try_new(Vec::new(), &batch.schema())?;
-        writer.write(batch)?;
-        writer.into_inner()
+    /// Arrow IPC, schema first, in buffers that share the batch's memory; for rows that cannot be encoded, [`BROKEN`] and
+    /// the reason.
+    fn encode(&self) -> Vec<Buffer> {
+        let encoded = match &self.rows {
+            Rows::None => return Vec::new(),
+            Rows::Some(batch) => StreamEncoder::try_new(&batch.schema()).and_then(|mut e| e.encode(batch)),
+            Rows::Broken(reason) => Err(ArrowError::IpcError(reason.clone())),
+        };
+        encoded
+            .unwrap_or_else(|error| vec![Buffer::from([BROKEN].as_slice()), Buffer::from(error.to_string().as_bytes())])
     }
 
     fn decode(bytes: Bytes) -> Result<Rows, ArrowError> {
-        if bytes.is_empty() {
-            return Ok(Rows::None);
+        match bytes.split_first() {
+            None => return Ok(Rows::None),
+            Some((&BROKEN, reason)) => return Ok(Rows::Broken(String::from_utf8_lossy(reason).into_owned())),
+            Some(_) => {}
         }
         let mut buffer = Buffer::from(bytes::Bytes::from_owner(Owner(bytes)));
         let batch = StreamDecoder::new().decode(&mut buffer)?;
-        Ok(batch.map_or(Rows::None, Rows::Some))
+        batch.map(Rows::Some).ok_or_else(|| ArrowError::IpcError("the rows are cut short".into()))
     }
 }
+
+/// No IPC stream begins so.
+const BROKEN: u8 = b'!';
 
 /// Lets Arrow share the memory that Timely received.
 struct Owner(Bytes);
@@ -105,13 +115,13 @@ impl ContainerBytes for Batch {
     }
 
     fn length_in_bytes(&self) -> usize {
-        self.encode().map_or(0, |b| b.len())
+        self.encode().iter().map(Buffer::len).sum()
     }
 
     fn into_bytes<W: Write>(&self, writer: &mut W) {
-        // An encoding error leaves the bytes short; the receiver then reports broken rows.
-        if let Ok(bytes) = self.encode() {
-            let _ = writer.write_all(&bytes);
+        for buffer in self.encode() {
+            // The writer is memory of the announced length.
+            let _ = writer.write_all(&buffer);
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod batch;
 pub mod bridge;
 pub mod checkpoint;
 pub mod cli;
+pub mod cluster;
 mod failpoint;
 mod graph;
 pub mod plan;

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use crate::cli::Command;
 use crate::spec::Problem;
 use crate::stage::{Input, Outputs, ResolveContext, Role, Stage, StageConfig, StageContext, StageError};
+use crate::storage::Finding;
 
 /// Kinds by name, and the commands that stage crates bring along.
 ///
@@ -37,6 +38,7 @@ pub struct Kind {
 /// A [`StageConfig`] whose type is forgotten.
 pub(crate) trait Config: Send + Sync {
     fn resolve(&mut self, context: &ResolveContext) -> Result<(), Vec<Problem>>;
+    fn examine(&self, context: &ResolveContext) -> Vec<Finding>;
     fn check(&self, inputs: &[Input]) -> Result<Outputs, Vec<Problem>>;
     fn build(&self, context: &StageContext) -> Result<Stage, StageError>;
     fn any(&self) -> &dyn Any;
@@ -47,6 +49,10 @@ struct Typed<C>(C);
 impl<C: StageConfig> Config for Typed<C> {
     fn resolve(&mut self, context: &ResolveContext) -> Result<(), Vec<Problem>> {
         self.0.resolve(context)
+    }
+
+    fn examine(&self, context: &ResolveContext) -> Vec<Finding> {
+        self.0.examine(context)
     }
 
     fn check(&self, inputs: &[Input]) -> Result<Outputs, Vec<Problem>> {

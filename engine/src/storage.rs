@@ -1,5 +1,9 @@
 //! URLs to object stores: one way for sources, tables, models and state.
 
+mod probe;
+
+pub use probe::Finding;
+
 use std::collections::BTreeMap;
 use std::path::{Component, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -55,6 +59,14 @@ impl Storage {
             secret::learn(name, value);
         }
         Self { options: Arc::new(all) }
+    }
+
+    /// The same, but a store that does not answer is given up after some seconds: for whoever asks whether it answers.
+    #[must_use]
+    pub fn impatient(&self) -> Self {
+        let mut options = self.options.as_ref().clone();
+        options.extend([("max_retries".into(), "2".into()), ("retry_timeout".into(), "5s".into())]);
+        Self { options: Arc::new(options) }
     }
 
     /// Name and value of every option.

@@ -1,9 +1,11 @@
 //! What tests share: a folder of their own, the binary, the independent reader.
 
 mod bucket;
+mod numbers;
 mod proxy;
 
 pub use bucket::Bucket;
+pub use numbers::{Numbers, Place};
 pub use proxy::{Act, Proxy};
 
 use std::collections::BTreeMap;
@@ -74,9 +76,21 @@ pub struct Call {
 pub fn alluvium(arguments: &[&str]) -> Call {
     let mut command = Command::new(env!("CARGO_BIN_EXE_alluvium"));
     command.args(arguments).current_dir(root()).stdin(Stdio::null());
-    for name in
-        ["LAKE", "TWEETS", "LOGS", "MODEL", "ALLUVIUM_LOG", "ALLUVIUM_FAILPOINT", "ALLUVIUM_CPU", "ALLUVIUM_CACHE"]
-    {
+    for name in [
+        "LAKE",
+        "TWEETS",
+        "LOGS",
+        "MODEL",
+        "ALLUVIUM_LOG",
+        "ALLUVIUM_FAILPOINT",
+        "ALLUVIUM_CPU",
+        "ALLUVIUM_CACHE",
+        "ALLUVIUM_HOSTS",
+        "ALLUVIUM_PROCESS",
+        "ALLUVIUM_WORKERS",
+        "ALLUVIUM_CLUSTER_SECRET",
+        "ALLUVIUM_CLUSTER_SECRET_FILE",
+    ] {
         command.env_remove(name);
     }
     for name in AWS {

@@ -29,6 +29,8 @@ pub enum Act {
     Delay(Duration),
     /// Half of the answer's body comes.
     CutBody,
+    /// It is carried out; the answer says that the object was written then.
+    Dated(&'static str),
 }
 
 struct Rule {
@@ -143,7 +145,7 @@ async fn answer(
     }
     head.uri = format!("{upstream}{target}").parse().unwrap();
     let response = client.request(Request::from_parts(head, Full::new(body))).await.map_err(std::io::Error::other)?;
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
     match act {
         Some(Act::LoseAnswer) => return Err(std::io::Error::other("the answer is lost")),
@@ -154,6 +156,7 @@ async fn answer(
             let pieces = [Ok(Frame::data(half)), Err(std::io::Error::other("cut"))];
             return Ok(Response::from_parts(head, StreamBody::new(futures::stream::iter(pieces)).boxed_unsync()));
         }
+        Some(Act::Dated(date)) => drop(head.headers.insert("last-modified", date.parse().unwrap())),
         _ => {}
     }
     Ok(Response::from_parts(head, full(body)))
@@ -168,6 +171,7 @@ fn said(status: u16) -> Response<Body> {
     let body =
         format!("<?xml version=\"1.0\"?><Error><Code>Made{status}</Code><Message>made by the test</Message></Error>");
     let mut response = Response::new(full(Bytes::from(body)));
+    response.headers_mut().insert("etag", "\"made\"".parse().unwrap());
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     response
 }

@@ -210,6 +210,15 @@ async fn wait_for_end(records: &Records, folder: &Path, record: &Record) -> Resu
     Ok(())
 }
 
+/// Who has the lease, unless it was given back.
+pub(crate) async fn holder(records: &Records) -> Result<Option<String>, StageError> {
+    let folder = records.path("lease");
+    let Some(newest) = newest(records, &folder).await? else { return Ok(None) };
+    let record: Record = records.read(&json(&folder, newest)).await?;
+    let last: Option<Beat> = records.read_if_there(&beat(&folder, newest)).await?;
+    Ok(if last.is_some_and(|b| b.released) { None } else { Some(name(&record)) })
+}
+
 async fn newest(records: &Records, folder: &Path) -> Result<Option<u64>, StageError> {
     let all: Vec<_> = records
         .location()

@@ -46,6 +46,25 @@ use arrow::record_batch::RecordBatch;
 
 use crate::plan::Plan;
 use crate::stage::StageError;
+use crate::storage::{Finding, Storage};
+
+/// Tries what a run needs of the pipeline's state.
+pub(crate) async fn examine(plan: &Plan, storage: &Storage) -> Vec<Finding> {
+    let location = match storage.open(&plan.state) {
+        Ok(location) => location,
+        Err(error) => return vec![Finding::bad("state", error.text())],
+    };
+    let place = location.try_writing("state").await;
+    if place.outcome.is_err() {
+        return vec![place];
+    }
+    let lease = match lease::holder(&Records::new(location)).await {
+        Ok(None) => Finding::good("lease", "no instance of the pipeline is running"),
+        Ok(Some(name)) => Finding::good("lease", format!("an instance is running, or was killed: {name}")),
+        Err(error) => Finding::bad("lease", error.text()),
+    };
+    vec![place, lease]
+}
 
 /// Columns of [`ledger`].
 pub fn ledger_schema() -> SchemaRef {

@@ -12,7 +12,6 @@ use super::{Binding, Completion, History};
 use crate::Epoch;
 use crate::failpoint;
 use crate::stage::StageError;
-use crate::storage::Location;
 
 /// Records read at once when a run starts.
 const PARALLEL_READS: usize = 32;
@@ -91,10 +90,6 @@ impl CheckpointStore {
     /// Identifies this run in its records.
     pub(crate) fn instance(&self) -> &str {
         &self.instance
-    }
-
-    pub(crate) fn location(&self) -> &Location {
-        self.records.location()
     }
 
     /// The state's place, for messages.

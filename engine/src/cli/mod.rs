@@ -1,6 +1,8 @@
 //! The command line. Every command that takes a spec compiles it the same way.
 
 mod check;
+mod cluster;
+mod doctor;
 mod ledger;
 mod reference;
 mod rows;
@@ -61,6 +63,8 @@ enum Builtin {
     Check(SpecArguments),
     /// Show the plan: stages in order, columns, routes, guarantees.
     Explain(SpecArguments),
+    /// Try what a run would need: rights, storage, clocks, tables, models.
+    Doctor(doctor::DoctorArguments),
     /// Show which objects were read, in which epoch.
     Ledger(ledger::LedgerArguments),
     /// Draw the plan.
@@ -113,6 +117,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         Ok(Builtin::Check(arguments)) => check::check(&cli, &arguments),
         Ok(Builtin::Explain(arguments)) => check::explain(&cli, &arguments),
         Ok(Builtin::Graph(arguments)) => check::graph(&cli, &arguments),
+        Ok(Builtin::Doctor(arguments)) => doctor::doctor(&cli, &arguments),
         Ok(Builtin::Ledger(arguments)) => ledger::ledger(&cli, &arguments),
         Ok(Builtin::Stages(arguments)) => reference::stages(&cli, &arguments),
         Ok(Builtin::Schema) => schema::show(&cli),
@@ -125,7 +130,8 @@ pub fn main(registry: &Registry) -> ExitCode {
 }
 
 /// Warnings and worse. Libraries whose errors come back as results, and are then told with their place, are left out.
-const LOGGED: &str = "warn,object_store::client::retry=info,buoyant_kernel=off,delta_kernel=off";
+const LOGGED: &str =
+    "warn,alluvium_engine::cluster=info,object_store::client::retry=info,buoyant_kernel=off,delta_kernel=off";
 
 /// Logs go to standard error; `ALLUVIUM_LOG` asks for more or less than [`LOGGED`], in the form of `RUST_LOG`.
 fn logging() {

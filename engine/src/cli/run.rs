@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use super::cluster::ClusterArguments;
 use super::{Cli, DONE, FAILED, INTERRUPTED, SpecArguments, say, say_error};
 use crate::plan::Plan;
 use crate::progress::{Progress, Terminal, summary};
@@ -16,8 +17,8 @@ use crate::secret;
 pub(super) struct RunArguments {
     #[command(flatten)]
     spec: SpecArguments,
-    /// Worker threads. The tables are the same with any number.
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    /// Worker threads, the same in each process of a cluster. The tables are the same with any number.
+    #[arg(long, default_value_t = 1, value_name = "N", env = "ALLUVIUM_WORKERS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     workers: u16,
     /// Go on with what arrives, until it is stopped.
     #[arg(long)]
@@ -25,18 +26,24 @@ pub(super) struct RunArguments {
     /// How often to look for new objects, such as `500ms`, `5s` or `2m`.
     #[arg(long, default_value = "5s", value_name = "TIME", value_parser = humantime::parse_duration, requires = "watch")]
     interval: Duration,
+    #[command(flatten)]
+    cluster: ClusterArguments,
 }
 
 pub(super) fn run(cli: &Cli<'_>, arguments: &RunArguments) -> u8 {
     let workers = usize::from(arguments.workers);
-    let started = cli.runtime(workers).and_then(|runtime| {
+    let started = arguments.cluster.options().and_then(|cluster| {
+        let runtime = cli.runtime(workers)?;
         let plan = cli.compile(&arguments.spec.spec, &arguments.spec.set, runtime.handle())?;
-        Ok((runtime, plan))
+        Ok((runtime, plan, cluster))
     });
     match started {
-        Ok((runtime, plan)) => {
+        Ok((runtime, plan, cluster)) => {
             let watch = arguments.watch.then_some(arguments.interval);
-            run_compiled(&plan, &runtime, RunOptions { workers, watch, ..RunOptions::default() })
+            let code = run_compiled(&plan, &runtime, RunOptions { workers, watch, cluster, ..RunOptions::default() });
+            // After a fault a task may be at work that nobody waits for.
+            runtime.shutdown_background();
+            code
         }
         Err(code) => code,
     }

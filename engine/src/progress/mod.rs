@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::Epoch;
@@ -36,6 +37,19 @@ pub struct Progress {
     /// What complete epochs have read.
     read_bytes: AtomicU64,
     read_rows: AtomicU64,
+    /// What the other processes of a cluster say, by process.
+    others: Mutex<BTreeMap<usize, Snapshot>>,
+}
+
+/// How far one process of a cluster is, as it tells the others.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// By stage: rows in, rows out, rejects.
+    stages: Vec<[u64; 3]>,
+    completed: Epoch,
+    epochs: u64,
+    tables: BTreeMap<String, TableProgress>,
+    backlog: Backlog,
 }
 
 /// Splits that no complete epoch has.
@@ -48,7 +62,7 @@ struct Outstanding {
 }
 
 /// What is still to be done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backlog {
     /// Splits (objects).
     pub splits: u64,
@@ -84,11 +98,13 @@ pub struct StageProgress {
     rows_in: AtomicU64,
     rows_out: AtomicU64,
     rejects: AtomicU64,
+    /// Rows in, rows out and rejects in the other processes of the cluster.
+    elsewhere: [AtomicU64; 3],
     frontier: AtomicU64,
 }
 
 /// What a run has done to a table.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableProgress {
     /// The newest version.
     pub version: u64,
@@ -107,6 +123,7 @@ impl Progress {
             rows_in: AtomicU64::new(0),
             rows_out: AtomicU64::new(0),
             rejects: AtomicU64::new(0),
+            elsewhere: Default::default(),
             frontier: AtomicU64::new(0),
         });
         Self {
@@ -119,11 +136,45 @@ impl Progress {
             completion: Notify::new(),
             read_bytes: AtomicU64::new(0),
             read_rows: AtomicU64::new(0),
+            others: Mutex::default(),
+        }
+    }
+
+    /// What this process tells the others.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let stages =
+            self.stages.iter().map(|s| [&s.rows_in, &s.rows_out, &s.rejects].map(|n| n.load(Ordering::Relaxed)));
+        Snapshot {
+            stages: stages.collect(),
+            completed: self.completed(),
+            epochs: self.epochs(),
+            tables: self.tables(),
+            backlog: self.backlog(),
+        }
+    }
+
+    /// What another process tells. Epochs, tables and backlog are the leader's, process 0's, to know.
+    pub(crate) fn set_other(&self, process: usize, snapshot: Snapshot) {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if process == 0 {
+            self.completed.store(snapshot.completed, Ordering::Relaxed);
+            self.epochs.store(snapshot.epochs, Ordering::Relaxed);
+            self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&snapshot.tables);
+        }
+        others.insert(process, snapshot);
+        for (stage, mine) in self.stages.iter().enumerate() {
+            for (which, total) in mine.elsewhere.iter().enumerate() {
+                let of = |s: &Snapshot| s.stages.get(stage).and_then(|n| n.get(which)).copied().unwrap_or(0);
+                total.store(others.values().map(of).sum(), Ordering::Relaxed);
+            }
         }
     }
 
     /// What is found and not yet in a complete epoch.
     pub fn backlog(&self) -> Backlog {
+        if let Some(leader) = self.others.lock().unwrap_or_else(PoisonError::into_inner).get(&0) {
+            return leader.backlog;
+        }
         let outstanding = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = Backlog::default();
         outstanding.waiting.values().chain(outstanding.bound.values()).for_each(|b| all.merge(*b));
@@ -210,12 +261,16 @@ impl Progress {
 impl StageProgress {
     /// Rows that it has given (a sink: taken) so far.
     pub fn rows(&self) -> u64 {
-        if self.sink { self.rows_in.load(Ordering::Relaxed) } else { self.rows_out.load(Ordering::Relaxed) }
+        if self.sink { self.total(&self.rows_in, 0) } else { self.total(&self.rows_out, 1) }
     }
 
     /// Rows that it has rejected so far.
     pub fn rejects(&self) -> u64 {
-        self.rejects.load(Ordering::Relaxed)
+        self.total(&self.rejects, 2)
+    }
+
+    fn total(&self, here: &AtomicU64, which: usize) -> u64 {
+        here.load(Ordering::Relaxed) + self.elsewhere[which].load(Ordering::Relaxed)
     }
 
     /// The oldest epoch that it may still have rows of; `None` when it is finished.

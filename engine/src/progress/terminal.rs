@@ -5,9 +5,10 @@ use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use chrono::Utc;
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 
-use super::Progress;
+use super::{Backlog, Progress};
 use crate::plan::Plan;
 
 /// Between plain lines.
@@ -91,12 +92,30 @@ impl Terminal {
 
 fn headline(plan: &Plan, progress: &Progress, rows: u64) -> String {
     let seconds = progress.started.elapsed().as_secs_f64();
+    let backlog = match progress.backlog() {
+        Backlog { splits: 0, .. } => String::new(),
+        backlog => format!(", {}", outstanding(&backlog)),
+    };
     format!(
-        "{}  {} rows in, {} rows/s, {} epochs complete, {seconds:.0} s",
+        "{}  {} rows in, {} rows/s, {} epochs complete, {seconds:.0} s{backlog}",
         plan.pipeline,
         grouped(rows),
         grouped(rate(rows, seconds)),
         progress.epochs(),
+    )
+}
+
+/// What is found and not yet in a complete epoch.
+fn outstanding(backlog: &Backlog) -> String {
+    let objects = if backlog.splits == 1 { "object" } else { "objects" };
+    let age = backlog.oldest.and_then(|oldest| (Utc::now() - oldest).to_std().ok());
+    let oldest = age
+        .map(|age| format!(", the oldest of {} ago", humantime::format_duration(Duration::from_secs(age.as_secs()))));
+    format!(
+        "{} {objects} ({}) outstanding{}",
+        grouped(backlog.splits),
+        HumanBytes(backlog.bytes),
+        oldest.unwrap_or_default()
     )
 }
 
@@ -139,6 +158,10 @@ pub(crate) fn summary(plan: &Plan, progress: &Progress, elapsed: Duration, urls:
                     writeln!(out, "  {:<width$}  {:>13}  {:>7}  {url}", stage.name, grouped(table.rows), table.version);
             }
         }
+    }
+    let backlog = progress.backlog();
+    if backlog.splits > 0 {
+        let _ = writeln!(out, "\n  {}", outstanding(&backlog));
     }
     for stage in progress.stages.iter().filter(|s| s.rejects() > 0) {
         let _ = writeln!(out, "\n  {} rejected {} row(s)", stage.name, grouped(stage.rejects()));

@@ -1,23 +1,28 @@
-//! Runs a plan: prepares, starts the workers, watches, stops.
+//! Runs a plan: joins the cluster, prepares, starts the workers, watches, stops.
 
 mod prepare;
 mod worker;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::bridge::FaultCell;
 use crate::checkpoint::Kept;
+use crate::cluster::{Cluster, ClusterOptions, Facts, Network};
+use crate::graph::{Process, panic_text};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::stage::{Fault, StageError};
 
 /// After a fault a commit that is under way may take so long.
-const LONGEST_END: Duration = Duration::from_secs(10);
+const LONGEST_END: Duration = Duration::from_secs(3);
+/// After a fault in a cluster workers may take so long: one that waits for another process would wait for ever.
+const WAY_OUT: Duration = Duration::from_millis(500);
 
 /// How a plan is run.
 #[derive(Debug, Clone)]
@@ -28,11 +33,13 @@ pub struct RunOptions {
     pub queue_bytes: usize,
     /// Go on with what arrives: look for it at this interval. Without it what is there now is processed.
     pub watch: Option<Duration>,
+    /// The other processes, unless this one is alone.
+    pub cluster: Option<ClusterOptions>,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        Self { workers: 1, queue_bytes: 32 << 20, watch: None }
+        Self { workers: 1, queue_bytes: 32 << 20, watch: None, cluster: None }
     }
 }
 
@@ -69,6 +76,11 @@ impl Stop {
     fn listen(&self) -> watch::Receiver<bool> {
         self.0.subscribe()
     }
+
+    async fn asked(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.listen().wait_for(|asked| *asked).await;
+    }
 }
 
 /// Runs a plan until everything that is there is processed, or `stop` asks, or a stage fails. `look` is called a few
@@ -84,10 +96,32 @@ pub fn run(
     stop: &Stop,
     look: impl FnMut(),
 ) -> Result<Ended, Fault> {
+    let run = Run { plan, options, runtime, progress, stop, faults: FaultCell::default() };
+    let joined = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            () = stop.asked() => Ok(None),
+            joined = run.join() => joined.map(Some),
+        }
+    })?;
+    let Some((cluster, network)) = joined else { return Ok(Ended::Drained) };
     let mut tasks = Tasks::default();
-    let outcome = run_workers(plan, options, runtime, progress, stop, look, &mut tasks);
-    runtime.block_on(tasks.end(outcome.is_err()));
-    outcome
+    let outcome = run.workers(cluster.as_ref(), network, look, &mut tasks);
+    match (outcome, cluster) {
+        (Err(fault), cluster) => {
+            // The others need not wait for what is under way here.
+            if let Some(cluster) = cluster {
+                cluster.fail(&fault);
+            }
+            runtime.block_on(tasks.end(true));
+            Err(fault)
+        }
+        (Ok(()), cluster) => {
+            runtime.block_on(tasks.end(false));
+            cluster.map_or(Ok(()), Cluster::finish)?;
+            Ok(if stop.is_asked() { Ended::Drained } else { Ended::Complete })
+        }
+    }
 }
 
 /// What may still be at work when the workers have ended.
@@ -114,43 +148,85 @@ impl Tasks {
     }
 }
 
-fn run_workers(
-    plan: &Arc<Plan>,
-    options: &RunOptions,
-    runtime: &tokio::runtime::Runtime,
-    progress: &Arc<Progress>,
-    stop: &Stop,
-    mut look: impl FnMut(),
-    tasks: &mut Tasks,
-) -> Result<Ended, Fault> {
-    let faults = FaultCell::default();
-    let process =
-        runtime.block_on(prepare::prepare(plan, options, runtime.handle(), progress, stop, &faults, tasks))?;
-    let (finished, all_finished) = std::sync::mpsc::channel::<()>();
-    let config = worker::config(options.workers);
-    let guards = worker::start(config, Arc::new(process), progress.clone(), finished).map_err(|e| Fault {
-        stage: "engine".into(),
-        epoch: None,
-        error: StageError::internal("the workers could not be started").because(e),
-    })?;
-    // The channel closes when the last worker has ended.
-    while let Err(RecvTimeoutError::Timeout) = all_finished.recv_timeout(Duration::from_millis(100)) {
-        look();
+/// A run and what it works with.
+struct Run<'a> {
+    plan: &'a Arc<Plan>,
+    options: &'a RunOptions,
+    runtime: &'a tokio::runtime::Runtime,
+    progress: &'a Arc<Progress>,
+    stop: &'a Stop,
+    faults: FaultCell,
+}
+
+impl Run<'_> {
+    async fn join(&self) -> Result<(Option<Cluster>, Option<Network>), Fault> {
+        let Some(options) = &self.options.cluster else { return Ok((None, None)) };
+        let facts = Facts {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pipeline: self.plan.pipeline.clone(),
+            plan: self.plan.hash.clone(),
+            processes: options.hosts.count(),
+            workers: self.options.workers,
+        };
+        let joined = Cluster::join(options, &facts, &self.faults, self.progress, self.stop).await;
+        joined.map(|(cluster, network)| (Some(cluster), Some(network)))
     }
-    for result in guards.join() {
-        if let Err(panic) = result {
-            faults.raise(Fault {
-                stage: "engine".into(),
-                epoch: None,
-                error: StageError::internal(format!("a worker panicked: {panic}")),
-            });
+
+    /// What this process needs before its workers start.
+    fn prepare(&self, cluster: Option<&Cluster>, tasks: &mut Tasks) -> Result<Process, Fault> {
+        let handle = self.runtime.handle();
+        if let Some(cluster) = cluster.filter(|c| !c.leads()) {
+            let start = cluster.wait_for_start()?;
+            return self.runtime.block_on(prepare::follow(self.plan, self.options, handle, &self.faults, &start));
         }
+        let led = prepare::lead(self.plan, self.options, handle, self.progress, self.stop, &self.faults, tasks);
+        let (process, start) = self.runtime.block_on(led)?;
+        if let Some(cluster) = cluster {
+            cluster.start(start);
+        }
+        Ok(process)
     }
-    look();
-    match faults.take() {
-        Some(fault) => Err(fault),
-        None if stop.is_asked() => Ok(Ended::Drained),
-        None => Ok(Ended::Complete),
+
+    fn workers(
+        &self,
+        cluster: Option<&Cluster>,
+        network: Option<Network>,
+        mut look: impl FnMut(),
+        tasks: &mut Tasks,
+    ) -> Result<(), Fault> {
+        let process = self.prepare(cluster, tasks)?;
+        let engine = |error| Fault { stage: "engine".into(), epoch: None, error };
+        let builders = network.map_or_else(|| worker::alone(self.options.workers), Network::start);
+        let guards = builders
+            .and_then(|builders| worker::start(builders, Arc::new(process), self.progress.clone()))
+            .map_err(|e| engine(StageError::internal("the workers could not be started").because(e)))?;
+        let (ended, all_ended) = std::sync::mpsc::channel();
+        // Timely's threads end when those of the other processes do, so this one must not wait for them itself.
+        std::thread::spawn(move || {
+            let joined = catch_unwind(AssertUnwindSafe(|| guards.join()));
+            // Nobody to tell when the run has failed.
+            let _ = ended.send(joined);
+        });
+        let mut failed_at = None;
+        let joined = loop {
+            match all_ended.recv_timeout(Duration::from_millis(100)) {
+                Ok(joined) => break joined,
+                Err(RecvTimeoutError::Timeout) => look(),
+                Err(RecvTimeoutError::Disconnected) => break Ok(Vec::new()),
+            }
+            if cluster.is_some()
+                && self.faults.is_raised()
+                && failed_at.get_or_insert_with(Instant::now).elapsed() > WAY_OUT
+            {
+                break Ok(Vec::new());
+            }
+        };
+        look();
+        match joined {
+            Ok(workers) => workers.into_iter().filter_map(Result::err).for_each(|p| worker::panicked(&self.faults, &p)),
+            Err(panic) => worker::panicked(&self.faults, panic_text(panic.as_ref())),
+        }
+        self.faults.take().map_or(Ok(()), Err)
     }
 }
 

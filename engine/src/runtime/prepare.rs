@@ -1,6 +1,6 @@
 //! Before the first worker starts: the state is opened, tables and state agree, operator state is loaded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future;
@@ -10,10 +10,12 @@ use crate::bridge::{FaultCell, Pressure};
 use crate::checkpoint::{
     CheckpointStore, Completion, Coordinator, Holder, Lease, Listing, Minter, Records, StateLog, TableSink, claim,
 };
+use crate::cluster::Start;
 use crate::graph::{Lead, Process, context};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::stage::{Fault, Shared, Source, Stage, StageError};
+use crate::storage::Location;
 
 /// What the leading worker needs of the stages.
 #[derive(Default)]
@@ -22,7 +24,8 @@ struct Led {
     tables: Vec<TableSink>,
 }
 
-pub(super) async fn prepare(
+/// For the process that leads, or is alone. Gives what the others begin with, too.
+pub(super) async fn lead(
     plan: &Arc<Plan>,
     options: &RunOptions,
     runtime: &tokio::runtime::Handle,
@@ -30,36 +33,23 @@ pub(super) async fn prepare(
     stop: &Stop,
     faults: &FaultCell,
     tasks: &mut Tasks,
-) -> Result<Process, Fault> {
+) -> Result<(Process, Start), Fault> {
     let checkpoint = |error| Fault { stage: "checkpoint".into(), epoch: None, error };
     let location = plan.storage.open(&plan.state).map_err(checkpoint)?;
+    require_exclusive(plan, &location).await?;
     let records = Records::new(location);
     claim(&records, &plan.pipeline).await.map_err(checkpoint)?;
+    let address = options.cluster.as_ref().map(|c| c.hosts.address(c.process).to_owned());
     let instance = uuid::Uuid::new_v4().simple().to_string();
-    let lease = Lease::acquire(&records, &instance, Holder::this(None)).await.map_err(checkpoint)?;
+    let lease = Lease::acquire(&records, &instance, Holder::this(address)).await.map_err(checkpoint)?;
     tasks.kept = Some(lease.keep(runtime, faults.clone()));
     let store = CheckpointStore::new(records, instance, lease);
     let mut history = store.history().await.map_err(checkpoint)?;
     if let Some(completed) = &history.completed {
         progress.read_before(completed);
     }
-    let state_logs: BTreeMap<String, StateLog> = plan
-        .stages
-        .iter()
-        .filter_map(|s| Some((s.name.clone(), StateLog::new(&s.name, s.outputs.state.clone()?, store.location()))))
-        .collect();
-    let state = load_state(&state_logs, history.completed.as_ref()).await?;
-    let mut process = Process {
-        plan: plan.clone(),
-        faults: faults.clone(),
-        pressure: Pressure::new(options.queue_bytes),
-        runtime: runtime.clone(),
-        shared: Shared::default(),
-        state,
-        state_logs,
-        first_epoch: history.completed_epoch() + 1,
-        lead: Mutex::default(),
-    };
+    let start = Start { first_epoch: history.completed_epoch() + 1, completed: history.completed.clone() };
+    let mut process = follow(plan, options, runtime, faults, &start).await?;
     let led = build_led(&process, options.workers)?;
     let logs = process.state_logs.values().cloned().collect();
     let ledger = Arc::new(Mutex::new(std::mem::take(&mut history.ledger)));
@@ -87,7 +77,51 @@ pub(super) async fn prepare(
             *committing.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         }),
     }));
-    Ok(process)
+    Ok((process, start))
+}
+
+/// For a process that begins where the leader says.
+pub(super) async fn follow(
+    plan: &Arc<Plan>,
+    options: &RunOptions,
+    runtime: &tokio::runtime::Handle,
+    faults: &FaultCell,
+    start: &Start,
+) -> Result<Process, Fault> {
+    let location =
+        plan.storage.open(&plan.state).map_err(|error| Fault { stage: "checkpoint".into(), epoch: None, error })?;
+    let state_logs: BTreeMap<String, StateLog> = plan
+        .stages
+        .iter()
+        .filter_map(|s| Some((s.name.clone(), StateLog::new(&s.name, s.outputs.state.clone()?, &location))))
+        .collect();
+    let state = load_state(&state_logs, start.completed.as_ref()).await?;
+    Ok(Process {
+        plan: plan.clone(),
+        faults: faults.clone(),
+        pressure: Pressure::new(options.queue_bytes),
+        runtime: runtime.clone(),
+        shared: Shared::default(),
+        state,
+        state_logs,
+        first_epoch: start.first_epoch,
+        lead: Mutex::default(),
+    })
+}
+
+/// Every store that is written must refuse to create what is there.
+async fn require_exclusive(plan: &Plan, state: &Location) -> Result<(), Fault> {
+    let mut tried = BTreeSet::from([state.root.clone()]);
+    state.require_exclusive().await.map_err(|error| Fault { stage: "checkpoint".into(), epoch: None, error })?;
+    for stage in &plan.stages {
+        let fault = |error| Fault { stage: stage.name.clone(), epoch: None, error };
+        let Some(table) = &stage.outputs.table else { continue };
+        let location = plan.storage.open(&table.url).map_err(fault)?;
+        if tried.insert(location.root.clone()) {
+            location.require_exclusive().await.map_err(fault)?;
+        }
+    }
+    Ok(())
 }
 
 async fn load_state(

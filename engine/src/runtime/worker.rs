@@ -2,14 +2,16 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use timely::WorkerConfig;
 use timely::communication::WorkerGuards;
+use timely::execute::execute_from;
 use timely::worker::Worker;
 
 use crate::Epoch;
+use crate::bridge::FaultCell;
+use crate::cluster::{Builders, is_broken_connection};
 use crate::graph::{self, Process};
 use crate::progress::{Progress, observe};
 use crate::stage::{Fault, StageError};
@@ -17,27 +19,26 @@ use crate::stage::{Fault, StageError};
 /// A worker looks around at least this often; what it waits for wakes it at once.
 const LONGEST_PARK: Duration = Duration::from_millis(100);
 
-pub(super) fn config(workers: usize) -> timely::Config {
-    timely::Config { communication: timely::CommunicationConfig::Process(workers), worker: WorkerConfig::default() }
+/// A broken connection is explained by the cluster's own watch, which may need so long.
+const EXPLANATION: Duration = Duration::from_secs(2);
+
+/// Workers of a process that is alone.
+pub(super) fn alone(workers: usize) -> Result<Builders, String> {
+    timely::CommunicationConfig::Process(workers).try_build()
 }
 
-/// Starts the workers of this process. `finished` is dropped by the last one that ends.
+/// Starts the workers of this process.
 pub(super) fn start(
-    config: timely::Config,
+    builders: Builders,
     process: Arc<Process>,
     progress: Arc<Progress>,
-    finished: Sender<()>,
 ) -> Result<WorkerGuards<()>, String> {
-    timely::execute(config, move |worker| {
-        let _finished = finished.clone();
-        let work = AssertUnwindSafe(|| work(worker, &process, &progress));
+    let (allocators, others) = builders;
+    let here = allocators.len();
+    execute_from(allocators, others, WorkerConfig::default(), move |worker| {
+        let work = AssertUnwindSafe(|| work(worker, &process, &progress, here));
         if let Err(panic) = catch_unwind(work) {
-            let text = graph::panic_text(panic.as_ref()).to_owned();
-            process.faults.raise(Fault {
-                stage: "engine".into(),
-                epoch: None,
-                error: StageError::internal(format!("a worker panicked: {text}")),
-            });
+            panicked(&process.faults, graph::panic_text(panic.as_ref()));
         }
         // After a fault operators hold capabilities for ever: without this the worker would never end.
         for dataflow in worker.installed_dataflows() {
@@ -46,7 +47,21 @@ pub(super) fn start(
     })
 }
 
-fn work(worker: &mut Worker, process: &Process, progress: &Arc<Progress>) {
+/// Reports a panic, unless it only says that another process is gone: that is the cluster's to explain.
+pub(super) fn panicked(faults: &FaultCell, text: &str) {
+    if is_broken_connection(text) {
+        let since = Instant::now();
+        while !faults.is_raised() && since.elapsed() < EXPLANATION {
+            std::thread::park_timeout(LONGEST_PARK);
+        }
+        let error = StageError::external("a connection to another process has broken");
+        return faults.raise(Fault { stage: "cluster".into(), epoch: None, error });
+    }
+    let error = StageError::internal(format!("a worker panicked: {text}"));
+    faults.raise(Fault { stage: "engine".into(), epoch: None, error });
+}
+
+fn work(worker: &mut Worker, process: &Process, progress: &Arc<Progress>, here: usize) {
     process.faults.register_worker();
     observe(worker, progress.clone());
     let rendered =
@@ -56,7 +71,7 @@ fn work(worker: &mut Worker, process: &Process, progress: &Arc<Progress>) {
         };
     while !rendered.complete.done() && !process.faults.is_raised() {
         worker.step_or_park(Some(LONGEST_PARK));
-        if worker.index() == 0 {
+        if worker.index().is_multiple_of(here) {
             for (stage, probe) in rendered.stages.iter().enumerate() {
                 progress.set_frontier(stage, probe.with_frontier(|f| f.first().copied()));
             }

@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::{ResolveContext, Stage, StageContext, StageError};
 use crate::spec::Problem;
+use crate::storage::Finding;
 
 /// What a stage does with rows; decides what `check` gets and what `build` must return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,12 @@ pub trait StageConfig: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// What is wrong, with the field that it concerns.
     fn resolve(&mut self, _context: &ResolveContext) -> Result<(), Vec<Problem>> {
         Ok(())
+    }
+
+    /// Tries, for `alluvium doctor`, what the running stage would need of the world around it; what it leaves behind it
+    /// takes away again. `what` of each finding is told with the stage's name before it.
+    fn examine(&self, _context: &ResolveContext) -> Vec<Finding> {
+        Vec::new()
     }
 
     /// Schemas in, schemas out. Pure: no I/O, the same answer every time.

@@ -6,6 +6,8 @@ use alluvium_engine::stage::{
     Committer, Input, Outputs, ResolveContext, Role, Sink, Stage, StageConfig, StageContext, StageError, Table, Writer,
 };
 
+use alluvium_engine::storage::Finding;
+
 use crate::append::{AppendCommitter, AppendWriter};
 use crate::table::Target;
 use crate::upkeep::Upkeep;
@@ -77,6 +79,21 @@ impl StageConfig for Delta {
 
     fn resolve(&mut self, context: &ResolveContext) -> Result<(), Vec<Problem>> {
         context.openable("table", &self.table)
+    }
+
+    fn examine(&self, context: &ResolveContext) -> Vec<Finding> {
+        let opened = Target::for_reading(self.clone(), &context.storage)
+            .and_then(|target| Ok((target, context.storage.open(&self.table)?)));
+        match opened {
+            Ok((target, location)) => context.runtime.block_on(async {
+                let place = location.try_writing("table").await;
+                if place.outcome.is_err() {
+                    return vec![place];
+                }
+                vec![place, Finding { what: "table".into(), outcome: target.examine().await }]
+            }),
+            Err(error) => vec![Finding::bad("table", error.text())],
+        }
     }
 
     fn check(&self, inputs: &[Input]) -> Result<Outputs, Vec<Problem>> {

@@ -10,6 +10,7 @@ use alluvium_engine::stage::{StageContext, StageError};
 use alluvium_engine::storage::{Storage, absolute};
 use deltalake::kernel::StructType;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
+use deltalake::kernel::transaction::PROTOCOL;
 use deltalake::operations::create::CreateBuilder;
 use deltalake::protocol::SaveMode;
 use deltalake::table::state::DeltaTableState;
@@ -92,6 +93,21 @@ impl Target {
             },
             Err(error) => Err(self.failed("opened", error)),
         }
+    }
+
+    /// Whether the table can be read and written, by its protocol.
+    pub(crate) async fn examine(&self) -> Result<String, String> {
+        let Some(table) = self.load().await.map_err(|e| e.text())? else {
+            return Ok(format!("{} is not there yet; a run creates it", self.shown()));
+        };
+        let snapshot = table.snapshot().map_err(|e| e.to_string())?;
+        let protocol = snapshot.protocol();
+        let (reader, writer) = (protocol.min_reader_version(), protocol.min_writer_version());
+        let eager = snapshot.snapshot();
+        PROTOCOL.can_read_from(eager).and_then(|()| PROTOCOL.can_write_to(eager)).map_err(|e| {
+            format!("its protocol (reader {reader}, writer {writer}) asks for what is not supported: {e}")
+        })?;
+        Ok(format!("version {}, protocol reader {reader}, writer {writer}", snapshot.version()))
     }
 
     /// The table, created if need be, with the columns of the plan.

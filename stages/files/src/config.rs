@@ -7,9 +7,10 @@ use alluvium_engine::spec::{Columns, Problem, timestamp};
 use alluvium_engine::stage::{
     Input, OnChange, Outputs, ResolveContext, Role, Stage, StageConfig, StageContext, StageError,
 };
+use alluvium_engine::storage::Finding;
 use indexmap::IndexMap;
 
-use crate::list::{Wanted, glob};
+use crate::list::{self, Wanted, glob};
 use crate::read::FilesSource;
 
 /// Reads the objects of a folder or a bucket: JSON lines, CSV or Parquet, each object once.
@@ -150,6 +151,15 @@ impl StageConfig for Files {
 
     fn resolve(&mut self, context: &ResolveContext) -> Result<(), Vec<Problem>> {
         context.openable("url", &self.url)
+    }
+
+    fn examine(&self, context: &ResolveContext) -> Vec<Finding> {
+        let opened = context.storage.open(&self.url).map_err(|e| e.text());
+        let found = opened.and_then(|location| {
+            let wanted = Wanted::new(self).map_err(|e| e.to_string())?;
+            context.runtime.block_on(list::examine(&location, &wanted)).map_err(|e| e.text())
+        });
+        vec![Finding { what: "objects".into(), outcome: found }]
     }
 
     fn check(&self, _inputs: &[Input]) -> Result<Outputs, Vec<Problem>> {

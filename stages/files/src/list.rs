@@ -98,6 +98,19 @@ pub(crate) fn list(
     stream::once(found).try_flatten().boxed()
 }
 
+/// Lists until an object is found, and reads its first byte.
+pub(crate) async fn examine(location: &Location, wanted: &Wanted) -> Result<String, StageError> {
+    let Some(first) = list(location, wanted, None).next().await else {
+        return Ok(format!("{} can be listed; there is nothing to read yet", url(location, &location.path)));
+    };
+    let first = first?;
+    let unread = |e| StageError::external("an object cannot be read").object(&first.id).because(e);
+    if let (Some(path), 1..) = (path_of(location, &first.id), first.bytes) {
+        location.store.get_range(&path, 0..1).await.map_err(unread)?;
+    }
+    Ok(format!("can be listed and read, {} for example", first.id))
+}
+
 fn failed(location: &Location) -> impl Fn(object_store::Error) -> StageError + Send + 'static {
     let object = url(location, &location.path);
     move |error| {

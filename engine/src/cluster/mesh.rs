@@ -1,0 +1,244 @@
+//! A checked pair of connections between every two processes: the one with the higher number dials.
+
+use std::collections::BTreeMap;
+use std::net::TcpStream as StdStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::handshake::{self, Caller, Channel, Facts, Failure};
+use super::{ClusterOptions, LONGEST_WAIT, fault};
+use crate::stage::{Fault, StageError};
+
+/// Between two tries to reach a process.
+const AGAIN: Duration = Duration::from_millis(200);
+/// Callers that are being checked at the same time; more wait.
+const CALLERS: usize = 64;
+
+/// The connections to another process.
+pub(super) struct Peer {
+    pub(super) control: StdStream,
+    pub(super) data: StdStream,
+}
+
+/// What has been connected so far, by process and channel.
+type Found = BTreeMap<(usize, bool), TcpStream>;
+
+/// What all tasks need.
+struct Shared {
+    options: ClusterOptions,
+    facts: Facts,
+    found: Mutex<Found>,
+    /// The last caller that was refused, for the message when somebody is missing.
+    refused: Mutex<Option<String>>,
+}
+
+/// Connects to all others and lets them connect; by process, with `None` at this one's place.
+///
+/// # Errors
+/// Who has not come, or does not fit.
+pub(super) async fn connect(options: &ClusterOptions, facts: &Facts) -> Result<Vec<Option<Peer>>, Fault> {
+    let (me, count) = (options.process, options.hosts.count());
+    let shared = Arc::new(Shared {
+        options: options.clone(),
+        facts: facts.clone(),
+        found: Mutex::default(),
+        refused: Mutex::default(),
+    });
+    let deadline = Instant::now() + LONGEST_WAIT;
+    let (done, mut heard) = mpsc::unbounded_channel();
+    // Tasks end with the set.
+    let mut tasks = JoinSet::new();
+    if me + 1 < count {
+        let address = options.hosts.address(me);
+        let listener = TcpListener::bind(address).await.map_err(|e| {
+            fault(
+                StageError::user(format!("process {me} cannot listen on {address}, its entry in the list of hosts"))
+                    .hint("is `--process` right, and is no other process there?")
+                    .because(e),
+            )
+        })?;
+        tasks.spawn(listen(listener, shared.clone(), done.clone()));
+    }
+    for to in 0..me {
+        for channel in [Channel::Control, Channel::Data] {
+            tasks.spawn(dial(shared.clone(), to, channel, done.clone()));
+        }
+    }
+    let missing = |shared: &Shared| -> Vec<usize> {
+        let found = shared.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let complete = |p: &usize| found.contains_key(&(*p, false)) && found.contains_key(&(*p, true));
+        (0..count).filter(|p| *p != me && !complete(p)).collect()
+    };
+    let first = missing(&shared);
+    if !first.is_empty() {
+        tracing::info!("process {me} of {count} waits for the others");
+    }
+    while !missing(&shared).is_empty() {
+        match tokio::time::timeout_at(deadline, heard.recv()).await {
+            Ok(Some(Ok(()))) => {}
+            Ok(Some(Err(fault))) => return Err(fault),
+            Ok(None) | Err(_) => return Err(shared.nobody_came(&missing(&shared))),
+        }
+    }
+    tasks.shutdown().await;
+    let mut found = std::mem::take(&mut *shared.found.lock().unwrap_or_else(PoisonError::into_inner));
+    (0..count)
+        .map(|process| match (found.remove(&(process, false)), found.remove(&(process, true))) {
+            (Some(control), Some(data)) => {
+                let broken = |e| fault(StageError::external("a connection cannot be set up").because(e));
+                Ok(Some(Peer { control: ready(control).map_err(broken)?, data: ready(data).map_err(broken)? }))
+            }
+            _ => Ok(None),
+        })
+        .collect()
+}
+
+/// For threads that may wait.
+fn ready(stream: TcpStream) -> std::io::Result<StdStream> {
+    let stream = stream.into_std()?;
+    stream.set_nonblocking(false)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+impl Shared {
+    fn keep(&self, process: usize, channel: Channel, stream: TcpStream) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        found.insert((process, channel == Channel::Data), stream);
+    }
+
+    /// Whether a caller is wanted. One that has come before and has gone may come again.
+    fn room(&self, caller: Caller) -> Result<(), String> {
+        if caller.process <= self.options.process || caller.process >= self.options.hosts.count() {
+            return Err(format!("process {} has nothing to say here", caller.process));
+        }
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        match found.get(&(caller.process, caller.channel == Channel::Data)) {
+            Some(before) if !is_closed(before) => {
+                Err(format!("there is a process {} already; each needs a `--process` of its own", caller.process))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn unfit(&self, other: &str, why: &str) -> Fault {
+        fault(
+            StageError::user(format!("{other} does not fit: {why}"))
+                .hint("start all processes with the same version, spec, variables, `--workers` and list of hosts"),
+        )
+    }
+
+    fn nobody_came(&self, missing: &[usize]) -> Fault {
+        let names: Vec<String> = missing.iter().map(|&p| self.options.name(p)).collect();
+        let mut error = StageError::external(format!(
+            "{} did not come within {} s",
+            names.join(", "),
+            LONGEST_WAIT.as_secs()
+        ))
+        .hint("start all processes, each with its own `--process`; they must reach each other by the list of hosts");
+        if let Some(refused) = self.refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            error = error.because(refused);
+        }
+        fault(error)
+    }
+}
+
+/// Whether the other side has closed it.
+fn is_closed(stream: &TcpStream) -> bool {
+    match stream.try_read(&mut [0]) {
+        Ok(_) => true,
+        Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+    }
+}
+
+type Heard = mpsc::UnboundedSender<Result<(), Fault>>;
+
+async fn listen(listener: TcpListener, shared: Arc<Shared>, done: Heard) {
+    let callers = Arc::new(Semaphore::new(CALLERS));
+    let mut checks = JoinSet::new();
+    loop {
+        let Ok(permit) = callers.clone().acquire_owned().await else { return };
+        let (mut stream, from) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                sleep(AGAIN).await;
+                continue;
+            }
+        };
+        // What has ended is forgotten.
+        while checks.try_join_next().is_some() {}
+        let (shared, done) = (shared.clone(), done.clone());
+        checks.spawn(async move {
+            let _permit = permit;
+            let (options, me) = (&shared.options, shared.options.process);
+            let check =
+                handshake::accept(&mut stream, &options.secret, &shared.facts, me, |caller| shared.room(caller));
+            let outcome = match timeout(handshake::LONGEST, check).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Failure::Stranger("it did not say who it is".into())),
+            };
+            match outcome {
+                Ok(caller) => {
+                    shared.keep(caller.process, caller.channel, stream);
+                    // Nobody to tell when it is all over.
+                    let _ = done.send(Ok(()));
+                }
+                Err(Failure::Unfit(why)) => {
+                    let _ = done.send(Err(shared.unfit(&format!("a process at {from}"), &why)));
+                }
+                Err(Failure::Stranger(why) | Failure::Broken(why)) => {
+                    tracing::warn!("{from} was refused: {why}");
+                    *shared.refused.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some(format!("{from} was refused: {why}"));
+                }
+            }
+        });
+    }
+}
+
+/// Tries until the process is reached, or says that it does not fit.
+async fn dial(shared: Arc<Shared>, to: usize, channel: Channel, done: Heard) {
+    let (options, me) = (&shared.options, shared.options.process);
+    let name = options.name(to);
+    loop {
+        let attempt = async {
+            let mut stream = TcpStream::connect(options.hosts.address(to)).await?;
+            handshake::dial(&mut stream, &options.secret, &shared.facts, (me, to), channel).await?;
+            Ok::<_, Failure>(stream)
+        };
+        let outcome = match timeout(handshake::LONGEST, attempt).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(Failure::Broken("no answer".into())),
+        };
+        match outcome {
+            Ok(stream) => {
+                shared.keep(to, channel, stream);
+                let _ = done.send(Ok(()));
+                return;
+            }
+            Err(Failure::Unfit(why)) => {
+                let _ = done.send(Err(shared.unfit(&name, &why)));
+                return;
+            }
+            Err(Failure::Stranger(why)) => {
+                let error = StageError::user(format!("{name} is not trusted: {why}")).hint(
+                    "give all processes the same ALLUVIUM_CLUSTER_SECRET; if they have it, somebody else listens there",
+                );
+                let _ = done.send(Err(fault(error)));
+                return;
+            }
+            Err(Failure::Broken(why)) => {
+                tracing::debug!("{name} cannot be reached yet: {why}");
+                *shared.refused.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(format!("{name} cannot be reached: {why}"));
+                sleep(AGAIN).await;
+            }
+        }
+    }
+}

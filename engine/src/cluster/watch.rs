@@ -1,0 +1,246 @@
+//! A running cluster: beats, and what is done when they stop.
+//!
+//! Threads of their own do it, not tasks: rows that are decoded must not keep beats from going out.
+
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::control::{Incoming, Message, Start, send};
+use super::handshake::Facts;
+use super::network::Network;
+use super::{ClusterOptions, fault, mesh};
+use crate::bridge::FaultCell;
+use crate::progress::Progress;
+use crate::runtime::Stop;
+use crate::stage::{Fault, StageError};
+
+/// Between two beats.
+const BEAT: Duration = Duration::from_millis(500);
+/// Whoever is silent for so long is taken for dead. Together with the way out this is less than 5 s.
+const SILENCE: Duration = Duration::from_secs(4);
+/// A thread looks around so often while nothing comes.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// This process in a cluster.
+pub(crate) struct Cluster {
+    links: Arc<Links>,
+    beats: Option<thread::JoinHandle<()>>,
+}
+
+struct Links {
+    options: ClusterOptions,
+    /// By process; none at this one's place.
+    peers: Vec<Option<TcpStream>>,
+    faults: FaultCell,
+    progress: Arc<Progress>,
+    stop: Stop,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// No more beats.
+    over: AtomicBool,
+}
+
+#[derive(Default)]
+struct State {
+    start: Option<Start>,
+    finished: Vec<usize>,
+}
+
+impl Cluster {
+    /// Waits for all others, checks them, and begins to watch them.
+    ///
+    /// # Errors
+    /// Who has not come, or does not fit.
+    pub(crate) async fn join(
+        options: &ClusterOptions,
+        facts: &Facts,
+        faults: &FaultCell,
+        progress: &Arc<Progress>,
+        stop: &Stop,
+    ) -> Result<(Self, Network), Fault> {
+        let broken = |e: std::io::Error| fault(StageError::external("a connection cannot be set up").because(e));
+        let (mut control, mut data) = (Vec::new(), Vec::new());
+        for peer in mesh::connect(options, facts).await? {
+            let (one, other) = peer.map_or((None, None), |p| (Some(p.control), Some(p.data)));
+            if let Some(stream) = &one {
+                stream.set_read_timeout(Some(LOOK)).map_err(broken)?;
+                stream.set_write_timeout(Some(SILENCE)).map_err(broken)?;
+            }
+            control.push(one);
+            data.push(other);
+        }
+        let links = Arc::new(Links {
+            options: options.clone(),
+            peers: control,
+            faults: faults.clone(),
+            progress: progress.clone(),
+            stop: stop.clone(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            over: AtomicBool::new(false),
+        });
+        let start = |name: String, work: Box<dyn FnOnce() + Send>| {
+            thread::Builder::new().name(name).spawn(work).map_err(broken)
+        };
+        for (process, stream) in links.peers.iter().enumerate() {
+            let Some(stream) = stream else { continue };
+            let incoming = Incoming::new(stream.try_clone().map_err(broken)?);
+            let links = links.clone();
+            start(format!("cluster:{process}"), Box::new(move || links.listen(process, incoming)))?;
+        }
+        let beating = links.clone();
+        let beats = start("cluster:beats".into(), Box::new(move || beating.beat()))?;
+        let network = Network::new(options.process, facts.workers, data);
+        Ok((Self { links, beats: Some(beats) }, network))
+    }
+
+    /// Whether this process leads.
+    pub(crate) fn leads(&self) -> bool {
+        self.links.options.process == 0
+    }
+
+    /// Lets the others begin.
+    pub(crate) fn start(&self, start: Start) {
+        self.links.tell(&Message::Start(Box::new(start)));
+    }
+
+    /// Waits until the leader lets this process begin.
+    ///
+    /// # Errors
+    /// The fault that came instead.
+    pub(crate) fn wait_for_start(&self) -> Result<Start, Fault> {
+        let mut state = self.links.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(start) = state.start.take() {
+                return Ok(start);
+            }
+            if let Some(fault) = self.links.faults.take() {
+                return Err(fault);
+            }
+            let waited = self.links.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner);
+            state = waited.0;
+        }
+    }
+
+    /// Tells the others that this process has failed. They stop at once.
+    pub(crate) fn fail(mut self, fault: &Fault) {
+        self.links.tell(&Message::Failed { fault: fault.to_string() });
+        self.end();
+    }
+
+    /// Tells the others that this process's workers have ended in order, and waits until theirs have, too.
+    ///
+    /// # Errors
+    /// One of them fails or vanishes first.
+    pub(crate) fn finish(mut self) -> Result<(), Fault> {
+        let links = self.links.clone();
+        links.tell(&Message::Finished { snapshot: links.progress.snapshot(), drained: links.stop.is_asked() });
+        let others = links.peers.iter().flatten().count();
+        let mut state = links.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while state.finished.len() < others {
+            if let Some(fault) = links.faults.take() {
+                return Err(fault);
+            }
+            state = links.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(state);
+        self.end();
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        self.links.over.store(true, Ordering::SeqCst);
+        if let Some(beats) = self.beats.take() {
+            beats.thread().unpark();
+            // It does not panic; and if it did, there would be nothing left to do.
+            let _ = beats.join();
+        }
+        for stream in self.links.peers.iter().flatten() {
+            // What was sent still arrives. A connection that is closed already is fine.
+            let _ = stream.shutdown(Shutdown::Write);
+        }
+    }
+}
+
+impl Links {
+    /// Sends to all others. Who cannot be reached is noticed by whoever listens to it.
+    fn tell(&self, message: &Message) {
+        for (process, stream) in self.peers.iter().enumerate() {
+            if let Some(stream) = stream
+                && let Err(error) = send(stream, message)
+            {
+                tracing::debug!(%error, "{} does not hear", self.options.name(process));
+            }
+        }
+    }
+
+    fn beat(&self) {
+        let mut drained = false;
+        while !self.over.load(Ordering::SeqCst) {
+            if self.stop.is_asked() && !drained {
+                drained = true;
+                self.tell(&Message::Drain);
+            }
+            self.tell(&Message::Beat(self.progress.snapshot()));
+            thread::park_timeout(BEAT);
+        }
+    }
+
+    fn listen(&self, process: usize, mut incoming: Incoming) {
+        let mut heard = Instant::now();
+        loop {
+            match incoming.next() {
+                Ok(None) if self.over.load(Ordering::SeqCst) => return,
+                Ok(None) if heard.elapsed() > SILENCE => {
+                    let seconds = SILENCE.as_secs();
+                    return self.lost(
+                        process,
+                        format!("was not heard of for {seconds} s"),
+                        "it hangs, or the network is cut",
+                    );
+                }
+                Ok(None) => continue,
+                Ok(Some(Message::Failed { fault })) => {
+                    let error = StageError::external(format!("{} has failed", self.options.name(process)));
+                    return self.raise(error.because(fault));
+                }
+                Ok(Some(Message::Finished { snapshot, drained })) => {
+                    if drained {
+                        self.stop.drain();
+                    }
+                    self.progress.set_other(process, snapshot);
+                    self.state.lock().unwrap_or_else(PoisonError::into_inner).finished.push(process);
+                    self.changed.notify_all();
+                    return;
+                }
+                Ok(Some(Message::Start(start))) => {
+                    self.state.lock().unwrap_or_else(PoisonError::into_inner).start = Some(*start);
+                    self.changed.notify_all();
+                }
+                Ok(Some(Message::Beat(snapshot))) => self.progress.set_other(process, snapshot),
+                Ok(Some(Message::Drain)) => self.stop.drain(),
+                Err(error) => {
+                    tracing::debug!(%error, "process {process} is gone");
+                    return self.lost(
+                        process,
+                        "is gone".into(),
+                        "it was killed, or its machine has failed; its own log may say more",
+                    );
+                }
+            }
+            heard = Instant::now();
+        }
+    }
+
+    fn lost(&self, process: usize, what: String, hint: &str) {
+        self.raise(StageError::external(format!("{} {what}", self.options.name(process))).hint(hint));
+    }
+
+    fn raise(&self, error: StageError) {
+        self.faults.raise(fault(error));
+        self.changed.notify_all();
+    }
+}

@@ -1,0 +1,138 @@
+//! A pipeline of several tables with operator state, whose input the test makes up as it goes.
+
+use serde_json::{Value, json};
+
+use super::{Bucket, Call, Folder, alluvium, history, read, until};
+
+/// Tables one after the other, one with upserts, and operator state.
+const SPEC: &str = r#"
+pipeline: numbers
+state: ${LAKE}/_state
+epoch: { splits: 2 }
+stages:
+  numbers: { kind: files, url: "${IN}", format: json, schema: { id: bigint, word: string } }
+  first:   { kind: delta, input: numbers, table: "${LAKE}/first" }
+  upper:   { kind: sql, input: first, query: "SELECT id, upper(word) AS word FROM input" }
+  second:  { kind: delta, input: upper, table: "${LAKE}/second" }
+  words:   { kind: aggregate, input: second, by: [word], columns: { n: { count: "*" }, most: { max: id } } }
+  third:   { kind: delta, input: words, table: "${LAKE}/third", mode: upsert }
+"#;
+
+const ROWS: usize = 10;
+const WORDS: usize = 7;
+
+/// Where objects and tables lie.
+pub enum Place {
+    Local(Folder),
+    Bucket(Bucket),
+}
+
+impl Place {
+    pub fn url(&self, path: &str) -> String {
+        match self {
+            Self::Local(folder) => folder.text(path),
+            Self::Bucket(bucket) => bucket.url(path),
+        }
+    }
+
+    fn put(&self, path: &str, content: &str) {
+        match self {
+            Self::Local(folder) => {
+                let made = folder.write("made", content);
+                std::fs::create_dir_all(folder.path("in")).unwrap();
+                std::fs::rename(made, folder.path(path)).unwrap();
+            }
+            Self::Bucket(bucket) => drop(bucket.put(path, content)),
+        }
+    }
+
+    fn reach(&self, call: Call) -> Call {
+        match self {
+            Self::Local(_) => call,
+            Self::Bucket(bucket) => call.s3(&bucket.endpoint),
+        }
+    }
+}
+
+/// The pipeline, and how many objects it was given.
+pub struct Numbers {
+    pub place: Place,
+    _folder: Folder,
+    pub spec: String,
+    pub files: usize,
+}
+
+impl Numbers {
+    pub fn new(place: Place) -> Self {
+        let folder = Folder::new("numbers");
+        let spec = folder.write("spec.yaml", SPEC).display().to_string();
+        Self { place, _folder: folder, spec, files: 0 }
+    }
+
+    /// Over a local folder.
+    pub fn local(name: &str) -> Self {
+        Self::new(Place::Local(Folder::new(name)))
+    }
+
+    /// Puts some more objects, at once.
+    pub fn feed(&mut self, objects: usize) {
+        for _ in 0..objects {
+            let row = |r: usize| {
+                let id = self.files * ROWS + r;
+                format!("{{\"id\":{id},\"word\":\"w{}\"}}\n", id % WORDS)
+            };
+            // Names in no order: what comes late has a smaller one half of the time.
+            let name = format!("in/{:04}.json", self.files * 7_919 % 10_000);
+            self.place.put(&name, &(0..ROWS).map(row).collect::<String>());
+            self.files += 1;
+        }
+    }
+
+    /// `run` with more arguments.
+    pub fn call(&self, arguments: &[&str]) -> Call {
+        let all: Vec<&str> = ["run", self.spec.as_str()].iter().chain(arguments).copied().collect();
+        let call = alluvium(&all).env("IN", &self.place.url("in")).env("LAKE", &self.place.url("lake"));
+        self.place.reach(call)
+    }
+
+    /// How many epochs the last table holds.
+    pub fn epochs(&self) -> usize {
+        if !std::fs::exists(self.place.url("lake/third/_delta_log/00000000000000000000.json")).unwrap() {
+            return 0;
+        }
+        history(&self.place.url("lake/third")).iter().filter(|commit| commit.get("epoch").is_some()).count()
+    }
+
+    /// Waits until the last table, in a local folder, holds more than so many epochs.
+    #[track_caller]
+    pub fn wait_for_epoch(&self, epochs: usize) {
+        until("an epoch is complete", || self.epochs() > epochs);
+    }
+
+    /// Every table holds what the input says, each epoch once.
+    #[track_caller]
+    pub fn assert_exact(&self) {
+        let rows = self.files * ROWS;
+        for (table, word) in [("first", "w"), ("second", "W")] {
+            let mut found = read(&self.place.url(&format!("lake/{table}"))).select(&["id", "word"]);
+            found.sort_by_key(|row| row[0].as_i64());
+            let expected: Vec<Vec<Value>> =
+                (0..rows).map(|id| vec![json!(id), json!(format!("{word}{}", id % WORDS))]).collect();
+            assert_eq!(found, expected, "{table}");
+        }
+        let groups = (0..WORDS).map(|w| (w, (0..rows).filter(|id| id % WORDS == w).collect::<Vec<_>>()));
+        let expected: Vec<Vec<Value>> = groups
+            .filter(|(_, ids)| !ids.is_empty())
+            .map(|(w, ids)| vec![json!(format!("W{w}")), json!(ids.len()), json!(ids.last())])
+            .collect();
+        assert_eq!(read(&self.place.url("lake/third")).select(&["word", "n", "most"]), expected, "third");
+        for table in ["first", "second", "third"] {
+            let mut epochs: Vec<i64> = history(&self.place.url(&format!("lake/{table}")))
+                .iter()
+                .filter_map(|commit| commit.get("epoch").and_then(Value::as_i64))
+                .collect();
+            epochs.sort_unstable();
+            assert_eq!(epochs, (1..=epochs.len() as i64).collect::<Vec<_>>(), "epochs of {table}");
+        }
+    }
+}
