@@ -18,6 +18,7 @@ mod chaos;
 mod check;
 mod classify;
 mod cli;
+mod deploy;
 mod docs;
 mod exactly_once;
 mod faults;
