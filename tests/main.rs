@@ -19,6 +19,7 @@ mod check;
 mod classify;
 mod cli;
 mod cluster;
+mod deploy;
 mod docs;
 mod doctor;
 mod exactly_once;
