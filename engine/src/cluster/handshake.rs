@@ -74,11 +74,28 @@ impl Facts {
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Shake {
-    Hello { magic: String, protocol: u32, from: usize, to: usize, channel: Channel, nonce: String, facts: Facts },
-    Reply { nonce: String, facts: Facts },
-    Proof { mac: Vec<u8> },
+    Hello {
+        magic: String,
+        protocol: u32,
+        from: usize,
+        to: usize,
+        channel: Channel,
+        /// Of this start of the process.
+        instance: String,
+        nonce: String,
+        facts: Facts,
+    },
+    Reply {
+        nonce: String,
+        facts: Facts,
+    },
+    Proof {
+        mac: Vec<u8>,
+    },
     Welcome,
-    Refused { why: String },
+    Refused {
+        why: String,
+    },
 }
 
 const MAGIC: &str = "alluvium";
@@ -100,27 +117,30 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// Who came.
-#[derive(Debug, Clone, Copy)]
+/// Who a process is to another.
+#[derive(Debug, Clone)]
 pub(super) struct Caller {
     pub(super) process: usize,
+    /// This start of it.
+    pub(super) instance: String,
     pub(super) channel: Channel,
 }
 
-/// Proves to process `to` that this is process `from`, and has it prove itself.
+/// Proves to process `to` that this is `me`, and has it prove itself.
 pub(super) async fn dial(
     stream: &mut TcpStream,
     secret: &ClusterSecret,
     facts: &Facts,
-    (from, to): (usize, usize),
-    channel: Channel,
+    me: Caller,
+    to: usize,
 ) -> Result<(), Failure> {
     let hello = encode(&Shake::Hello {
         magic: MAGIC.into(),
         protocol: PROTOCOL,
-        from,
+        from: me.process,
         to,
-        channel,
+        channel: me.channel,
+        instance: me.instance,
         nonce: nonce(),
         facts: facts.clone(),
     })?;
@@ -147,18 +167,17 @@ pub(super) async fn dial(
     }
 }
 
-/// Proves itself to whoever has called, and has it prove itself. `room` says whether the caller is still wanted.
+/// Proves itself to whoever has called, and has it prove itself. Whoever fits must be [`welcome`]d or [`refuse`]d.
 pub(super) async fn accept(
     stream: &mut TcpStream,
     secret: &ClusterSecret,
     facts: &Facts,
     me: usize,
-    room: impl Fn(Caller) -> Result<(), String>,
 ) -> Result<Caller, Failure> {
     let hello = receive(stream).await?;
-    let (from, to, channel, theirs) = match decode(&hello) {
-        Ok(Shake::Hello { magic, protocol: PROTOCOL, from, to, channel, facts, .. }) if magic == MAGIC => {
-            (from, to, channel, facts)
+    let (caller, to, theirs) = match decode(&hello) {
+        Ok(Shake::Hello { magic, protocol: PROTOCOL, from, to, channel, instance, facts, .. }) if magic == MAGIC => {
+            (Caller { process: from, instance, channel }, to, facts)
         }
         Ok(Shake::Hello { protocol, .. }) => {
             let why = format!("the caller speaks protocol {protocol} of the cluster, the called {PROTOCOL}");
@@ -176,19 +195,21 @@ pub(super) async fn accept(
     if let Some(difference) = facts.differ(&theirs) {
         return Err(Failure::Unfit(difference));
     }
-    let caller = Caller { process: from, channel };
     if to != me {
+        let from = caller.process;
         let why = format!("process {from} takes process {me} for process {to}: the lists of hosts differ");
         return refuse(stream, Failure::Unfit(why)).await;
     }
-    if let Err(why) = room(caller) {
-        return refuse(stream, Failure::Stranger(why)).await;
-    }
-    send(stream, &encode(&Shake::Welcome)?).await?;
     Ok(caller)
 }
 
-async fn refuse(stream: &mut TcpStream, failure: Failure) -> Result<Caller, Failure> {
+/// Lets a caller in.
+pub(super) async fn welcome(stream: &mut TcpStream) -> Result<(), Failure> {
+    send(stream, &encode(&Shake::Welcome)?).await
+}
+
+/// Tells a caller why it is not let in.
+pub(super) async fn refuse<T>(stream: &mut TcpStream, failure: Failure) -> Result<T, Failure> {
     if let Failure::Stranger(why) | Failure::Unfit(why) = &failure {
         // The other side has more important troubles if it cannot be told.
         let _ = send(stream, &encode(&Shake::Refused { why: why.clone() })?).await;

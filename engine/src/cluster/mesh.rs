@@ -25,14 +25,35 @@ pub(super) struct Peer {
     pub(super) data: StdStream,
 }
 
-/// What has been connected so far, by process and channel.
-type Found = BTreeMap<(usize, bool), TcpStream>;
+/// What has been connected to a process so far.
+struct Found {
+    /// The start of the process that it belongs to. Who starts a second one by mistake must not get half of it.
+    instance: String,
+    control: Option<TcpStream>,
+    data: Option<TcpStream>,
+}
+
+impl Found {
+    fn of(instance: &str) -> Self {
+        Self { instance: instance.into(), control: None, data: None }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.control.is_some() && self.data.is_some()
+    }
+
+    fn is_gone(&self) -> bool {
+        [&self.control, &self.data].into_iter().flatten().any(is_closed)
+    }
+}
 
 /// What all tasks need.
 struct Shared {
     options: ClusterOptions,
     facts: Facts,
-    found: Mutex<Found>,
+    /// This start of this process.
+    instance: String,
+    found: Mutex<BTreeMap<usize, Found>>,
     /// The last caller that was refused, for the message when somebody is missing.
     refused: Mutex<Option<String>>,
 }
@@ -46,6 +67,7 @@ pub(super) async fn connect(options: &ClusterOptions, facts: &Facts) -> Result<V
     let shared = Arc::new(Shared {
         options: options.clone(),
         facts: facts.clone(),
+        instance: uuid::Uuid::new_v4().simple().to_string(),
         found: Mutex::default(),
         refused: Mutex::default(),
     });
@@ -71,8 +93,7 @@ pub(super) async fn connect(options: &ClusterOptions, facts: &Facts) -> Result<V
     }
     let missing = |shared: &Shared| -> Vec<usize> {
         let found = shared.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let complete = |p: &usize| found.contains_key(&(*p, false)) && found.contains_key(&(*p, true));
-        (0..count).filter(|p| *p != me && !complete(p)).collect()
+        (0..count).filter(|p| *p != me && !found.get(p).is_some_and(Found::is_complete)).collect()
     };
     let first = missing(&shared);
     if !first.is_empty() {
@@ -88,8 +109,8 @@ pub(super) async fn connect(options: &ClusterOptions, facts: &Facts) -> Result<V
     tasks.shutdown().await;
     let mut found = std::mem::take(&mut *shared.found.lock().unwrap_or_else(PoisonError::into_inner));
     (0..count)
-        .map(|process| match (found.remove(&(process, false)), found.remove(&(process, true))) {
-            (Some(control), Some(data)) => {
+        .map(|process| match found.remove(&process) {
+            Some(Found { control: Some(control), data: Some(data), .. }) => {
                 let broken = |e| fault(StageError::external("a connection cannot be set up").because(e));
                 Ok(Some(Peer { control: ready(control).map_err(broken)?, data: ready(data).map_err(broken)? }))
             }
@@ -107,23 +128,55 @@ fn ready(stream: TcpStream) -> std::io::Result<StdStream> {
 }
 
 impl Shared {
-    fn keep(&self, process: usize, channel: Channel, stream: TcpStream) {
+    fn keep(&self, caller: &Caller, stream: TcpStream) {
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        found.insert((process, channel == Channel::Data), stream);
+        let found = found.entry(caller.process).or_insert_with(|| Found::of(&caller.instance));
+        match caller.channel {
+            Channel::Control => found.control = Some(stream),
+            Channel::Data => found.data = Some(stream),
+        }
     }
 
-    /// Whether a caller is wanted. One that has come before and has gone may come again.
-    fn room(&self, caller: Caller) -> Result<(), String> {
-        if caller.process <= self.options.process || caller.process >= self.options.hosts.count() {
-            return Err(format!("process {} has nothing to say here", caller.process));
+    /// Takes a place for a caller. One that has come before and has gone gives its place to the next.
+    fn reserve(&self, caller: &Caller) -> Result<(), String> {
+        let process = caller.process;
+        if process <= self.options.process || process >= self.options.hosts.count() {
+            return Err(format!("process {process} has nothing to say here"));
         }
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        match found.get(&(caller.process, caller.channel == Channel::Data)) {
-            Some(before) if !is_closed(before) => {
-                Err(format!("there is a process {} already; each needs a `--process` of its own", caller.process))
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        match found.get(&process) {
+            Some(other) if other.instance != caller.instance && !other.is_gone() => {
+                Err(format!("there is a process {process} already; each needs a `--process` of its own"))
             }
-            _ => Ok(()),
+            Some(same) if same.instance == caller.instance => Ok(()),
+            _ => {
+                found.insert(process, Found::of(&caller.instance));
+                Ok(())
+            }
         }
+    }
+
+    /// A caller could not be let in after all.
+    fn give_up(&self, caller: &Caller) {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if found.get(&caller.process).is_some_and(|f| f.instance == caller.instance) {
+            found.remove(&caller.process);
+        }
+    }
+
+    /// Checks who has called, and lets it in.
+    async fn admit(&self, mut stream: TcpStream) -> Result<(), Failure> {
+        let (options, me) = (&self.options, self.options.process);
+        let caller = handshake::accept(&mut stream, &options.secret, &self.facts, me).await?;
+        if let Err(why) = self.reserve(&caller) {
+            return handshake::refuse(&mut stream, Failure::Stranger(why)).await;
+        }
+        if let Err(failure) = handshake::welcome(&mut stream).await {
+            self.give_up(&caller);
+            return Err(failure);
+        }
+        self.keep(&caller, stream);
+        Ok(())
     }
 
     fn unfit(&self, other: &str, why: &str) -> Fault {
@@ -163,7 +216,7 @@ async fn listen(listener: TcpListener, shared: Arc<Shared>, done: Heard) {
     let mut checks = JoinSet::new();
     loop {
         let Ok(permit) = callers.clone().acquire_owned().await else { return };
-        let (mut stream, from) = match listener.accept().await {
+        let (stream, from) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -176,16 +229,12 @@ async fn listen(listener: TcpListener, shared: Arc<Shared>, done: Heard) {
         let (shared, done) = (shared.clone(), done.clone());
         checks.spawn(async move {
             let _permit = permit;
-            let (options, me) = (&shared.options, shared.options.process);
-            let check =
-                handshake::accept(&mut stream, &options.secret, &shared.facts, me, |caller| shared.room(caller));
-            let outcome = match timeout(handshake::LONGEST, check).await {
+            let outcome = match timeout(handshake::LONGEST, shared.admit(stream)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(Failure::Stranger("it did not say who it is".into())),
             };
             match outcome {
-                Ok(caller) => {
-                    shared.keep(caller.process, caller.channel, stream);
+                Ok(()) => {
                     // Nobody to tell when it is all over.
                     let _ = done.send(Ok(()));
                 }
@@ -209,7 +258,8 @@ async fn dial(shared: Arc<Shared>, to: usize, channel: Channel, done: Heard) {
     loop {
         let attempt = async {
             let mut stream = TcpStream::connect(options.hosts.address(to)).await?;
-            handshake::dial(&mut stream, &options.secret, &shared.facts, (me, to), channel).await?;
+            let caller = Caller { process: me, instance: shared.instance.clone(), channel };
+            handshake::dial(&mut stream, &options.secret, &shared.facts, caller, to).await?;
             Ok::<_, Failure>(stream)
         };
         let outcome = match timeout(handshake::LONGEST, attempt).await {
@@ -218,7 +268,8 @@ async fn dial(shared: Arc<Shared>, to: usize, channel: Channel, done: Heard) {
         };
         match outcome {
             Ok(stream) => {
-                shared.keep(to, channel, stream);
+                let called = Caller { process: to, instance: String::new(), channel };
+                shared.keep(&called, stream);
                 let _ = done.send(Ok(()));
                 return;
             }
