@@ -37,7 +37,7 @@ fn process(numbers: &Numbers, hosts: &[String], process: usize, arguments: &[&st
 }
 
 /// All processes of a cluster.
-fn start(numbers: &Numbers, processes: usize, arguments: &[&str]) -> Vec<Running> {
+pub fn start(numbers: &Numbers, processes: usize, arguments: &[&str]) -> Vec<Running> {
     let hosts = hosts(processes);
     (0..processes).map(|p| process(numbers, &hosts, p, arguments).start()).collect()
 }
@@ -60,7 +60,7 @@ fn end_soon(running: Vec<Running>, since: Instant) -> Vec<Done> {
     done
 }
 
-const WATCH: [&str; 3] = ["--watch", "--interval", "20ms"];
+pub const WATCH: [&str; 3] = ["--watch", "--interval", "20ms"];
 
 #[test]
 fn any_number_of_processes_and_workers_gives_the_same_tables() {
