@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::{Folder, alluvium, history, read, root};
+use crate::support::{Act, Bucket, Folder, Proxy, alluvium, history, read, root};
 
 /// Runs a pipeline over texts (`None` is NULL) and gives the table's rows by text, with what the run has said.
 fn classified(folder: &Folder, texts: &[Option<&str>], stage: &str) -> (Vec<Value>, String) {
@@ -168,4 +168,31 @@ fn inspect_tells_what_is_wrong() {
     assert!(instructions.err.contains("ALLUVIUM_CPU is \"mmx\", but this processor has "), "{}", instructions.err);
     let cuda = alluvium(&["model", "inspect", "builtin", "--device", "cuda"]).run();
     assert!(cuda.err.contains("built without the feature `cuda`"), "{}", cuda.err);
+}
+
+#[test]
+fn a_model_in_a_bucket_is_fetched_once_and_whole() {
+    let (folder, bucket) = (Folder::new("fetched"), Bucket::new("fetched"));
+    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+        let content = std::fs::read(root().join("stages/classify/model").join(name)).unwrap();
+        bucket.put(&format!("models/mine/{name}"), content);
+    }
+    let (cache, url) = (folder.text("cache"), bucket.url("models/mine"));
+    let inspect = |endpoint: &str| {
+        let arguments = ["model", "inspect", &url, "--text", "what a lovely day"];
+        alluvium(&arguments).s3(endpoint).env("ALLUVIUM_CACHE", &cache).run()
+    };
+    let proxy = Proxy::start(&bucket.endpoint);
+    // A body that is cut is asked for again, not kept.
+    proxy.rule("GET", "models/mine/model.safetensors", Act::CutBody, 1);
+    let first = inspect(&proxy.url());
+    assert_eq!(first.code, Some(0), "{}", first.err);
+    assert_eq!(proxy.hits(), 1);
+    assert!(first.out.contains("positive"), "{}", first.out);
+    // The second time its content comes from the cache.
+    let proxy = Proxy::start(&bucket.endpoint);
+    proxy.rule("GET", "models/mine/model.safetensors", Act::Answer(500), 1000);
+    let second = inspect(&proxy.url());
+    assert_eq!((second.code, proxy.hits()), (Some(0), 0), "{}", second.err);
+    assert_eq!(second.out, first.out);
 }

@@ -14,18 +14,13 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use bytes::Bytes;
 use chrono::DateTime;
 use object_store::ObjectStoreExt;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
 use super::Binding;
 use super::ledger::fingerprint;
+use super::parquet;
 use super::records::{Created, Records};
 use crate::Epoch;
 use crate::failpoint;
@@ -135,27 +130,14 @@ impl Archive {
         let path = self.path(&segment.name);
         let read = async { self.records.location().store.get(&path).await?.bytes().await };
         let bytes = read.await.map_err(|e| self.records.unreachable("read", &path, e))?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-            .and_then(|b| b.build())
-            .map_err(|e| self.damaged(segment).because(e))?;
-        reader.collect::<Result<_, _>>().map_err(|e| self.damaged(segment).because(e))
+        parquet::decode(bytes).map_err(|e| self.damaged(segment).because(e))
     }
 
     async fn write(&self, name: &str, batches: &[RecordBatch]) -> Result<(), StageError> {
-        let encode = || {
-            let level = ZstdLevel::try_new(1)?;
-            let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
-            let mut buffer = Vec::new();
-            let mut writer = ArrowWriter::try_new(&mut buffer, schema(), Some(properties))?;
-            for batch in batches {
-                writer.write(batch)?;
-            }
-            writer.close()?;
-            Ok::<_, ParquetError>(buffer)
-        };
-        let buffer = encode().map_err(|e| StageError::internal("the ledger cannot be encoded").because(e))?;
+        let bytes = parquet::encode(&schema(), batches)
+            .map_err(|e| StageError::internal("the ledger cannot be encoded").because(e))?;
         let path = self.path(name);
-        let written = storage::write(&self.records.location().store, &path, Bytes::from(buffer)).await;
+        let written = storage::write(&self.records.location().store, &path, bytes).await;
         written.map_err(|e| self.records.unreachable("write", &path, e))
     }
 

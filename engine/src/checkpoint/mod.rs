@@ -23,6 +23,7 @@ mod lease;
 mod ledger;
 mod listing;
 mod minter;
+mod parquet;
 mod records;
 mod state;
 mod store;

@@ -11,14 +11,10 @@ use arrow::compute::filter_record_batch;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use async_trait::async_trait;
-use bytes::Bytes;
 use object_store::ObjectStoreExt;
-use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 use serde::{Deserialize, Serialize};
 
+use super::parquet;
 use crate::Epoch;
 use crate::stage::{StageError, Staged, StateSchema, Writer};
 use crate::storage::{self, Location};
@@ -141,27 +137,14 @@ impl StateLog {
                 .object(format!("{}/{path}", self.location.root))
                 .because(e)
         })?;
-        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
-            .and_then(|b| b.build())
-            .map_err(|e| self.damaged(name).because(e))?;
-        reader.collect::<Result<_, _>>().map_err(|e| self.damaged(name).because(e))
+        parquet::decode(bytes).map_err(|e| self.damaged(name).because(e))
     }
 
     async fn write(&self, name: &str, batches: &[RecordBatch]) -> Result<(), StageError> {
-        let encode = || {
-            let level = ZstdLevel::try_new(1)?;
-            let properties = WriterProperties::builder().set_compression(Compression::ZSTD(level)).build();
-            let mut buffer = Vec::new();
-            let mut writer = ArrowWriter::try_new(&mut buffer, self.schema.schema.clone(), Some(properties))?;
-            for batch in batches {
-                writer.write(batch)?;
-            }
-            writer.close()?;
-            Ok::<_, parquet::errors::ParquetError>(buffer)
-        };
-        let buffer = encode().map_err(|e| StageError::internal("state rows cannot be encoded").because(e))?;
+        let bytes = parquet::encode(&self.schema.schema, batches)
+            .map_err(|e| StageError::internal("state rows cannot be encoded").because(e))?;
         let path = self.location.path.clone().join(name);
-        storage::write(&self.location.store, &path, Bytes::from(buffer)).await.map_err(|e| {
+        storage::write(&self.location.store, &path, bytes).await.map_err(|e| {
             StageError::external("the stage's state cannot be written")
                 .object(format!("{}/{path}", self.location.root))
                 .because(e)

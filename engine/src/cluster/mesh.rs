@@ -76,14 +76,7 @@ pub(super) async fn connect(options: &ClusterOptions, facts: &Facts) -> Result<V
     // Tasks end with the set.
     let mut tasks = JoinSet::new();
     if me + 1 < count {
-        let address = options.hosts.address(me);
-        let listener = TcpListener::bind(address).await.map_err(|e| {
-            fault(
-                StageError::user(format!("process {me} cannot listen on {address}, its entry in the list of hosts"))
-                    .hint("is `--process` right, and is no other process there?")
-                    .because(e),
-            )
-        })?;
+        let listener = own_listener(options, deadline).await?;
         tasks.spawn(listen(listener, shared.clone(), done.clone()));
     }
     for to in 0..me {
@@ -117,6 +110,29 @@ pub(super) async fn connect(options: &ClusterOptions, facts: &Facts) -> Result<V
             _ => Ok(None),
         })
         .collect()
+}
+
+/// A name may become known only some seconds after the process has been started, in Kubernetes for example.
+async fn own_listener(options: &ClusterOptions, deadline: Instant) -> Result<TcpListener, Fault> {
+    let (me, address) = (options.process, options.hosts.address(options.process));
+    let unusable = |e: std::io::Error| {
+        fault(
+            StageError::user(format!("process {me} cannot listen on {address}, its entry in the list of hosts"))
+                .hint("is `--process` right, and is no other process there?")
+                .because(e),
+        )
+    };
+    let found = loop {
+        match tokio::net::lookup_host(address).await {
+            Ok(found) => break found.collect::<Vec<_>>(),
+            Err(error) if Instant::now() > deadline => return Err(unusable(error)),
+            Err(error) => {
+                tracing::info!("{address} is not known yet: {error}");
+                sleep(AGAIN * 5).await;
+            }
+        }
+    };
+    TcpListener::bind(found.as_slice()).await.map_err(unusable)
 }
 
 /// For threads that may wait.
