@@ -5,6 +5,7 @@ mod csv;
 mod json;
 mod layout;
 mod parquet;
+mod partitions;
 mod replay;
 
 use std::process::Command;

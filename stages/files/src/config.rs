@@ -15,7 +15,7 @@ use crate::read::FilesSource;
 /// Reads the objects of a folder or a bucket: JSON lines, CSV or Parquet, each object once.
 ///
 /// Objects are found by listing. Those whose name, or the name of a folder above, begins with `_` or `.` are left out.
-/// Names that end in `.gz` or `.zst` are unpacked.
+/// Names that end in `.gz` or `.zst` are unpacked. An object without a byte has no rows.
 ///
 /// ```yaml
 /// tweets:
@@ -38,6 +38,11 @@ pub struct Files {
     /// Parquet file does not have is NULL; a CSV file must have all columns. A moment without an offset is taken as UTC.
     /// A value that does not fit its type makes a bad row; none is rounded or cut.
     pub(crate) schema: Columns,
+    /// Columns to take from an object's path, with their types: `{ date: date, hour: int }` for
+    /// `date=2009-04-06/hour=07/part.json`. Every object's path must have them, the innermost folder of a name counts, and
+    /// `__HIVE_DEFAULT_PARTITION__` is NULL. A field of this name in an object's rows is left out: the path wins.
+    #[serde(default)]
+    pub(crate) partitions: Columns,
     /// Columns to add: name and what is in it.
     #[serde(default)]
     pub(crate) add: IndexMap<String, Added>,
@@ -133,14 +138,50 @@ impl Files {
         self.schema.schema()
     }
 
-    /// Columns that are given: those that are read, then those that are added.
+    /// Columns that are given: those that are read, those of the path, then those that are added.
     pub(crate) fn full_schema(&self) -> SchemaRef {
         let mut fields = self.schema.fields();
+        fields.extend(self.partitions.fields());
         fields.extend(self.add.iter().map(|(name, what)| match what {
             Added::Path => Field::new(name, DataType::Utf8, false),
             Added::IngestTime => Field::new(name, timestamp(), false),
         }));
         Arc::new(Schema::new(fields))
+    }
+}
+
+/// Whether a column of this name is among them.
+fn has(columns: &Columns, name: &str) -> bool {
+    columns.0.iter().any(|(column, _)| column == name)
+}
+
+impl Files {
+    /// Names that two columns would have.
+    fn names(&self) -> Vec<Problem> {
+        let taken = |field: String, message: String, help: &str| {
+            Problem::field(&field, message).label("the name is taken").help(help)
+        };
+        let mut problems = Vec::new();
+        for (name, _) in &self.partitions.0 {
+            if has(&self.schema, name) {
+                problems.push(taken(
+                    format!("partitions.{name}"),
+                    format!("`{name}` is read from the objects and also taken from their paths"),
+                    "keep it in one of `schema` and `partitions`",
+                ));
+            }
+        }
+        for name in self.add.keys() {
+            let field = format!("add.{name}");
+            if has(&self.schema, name) {
+                let message = format!("`{name}` is read from the objects and also added");
+                problems.push(taken(field, message, "add it under another name"));
+            } else if has(&self.partitions, name) {
+                let message = format!("`{name}` is taken from the objects' paths and also added");
+                problems.push(taken(field, message, "add it under another name"));
+            }
+        }
+        problems
     }
 }
 
@@ -153,16 +194,7 @@ impl StageConfig for Files {
     }
 
     fn check(&self, _inputs: &[Input]) -> Result<Outputs, Vec<Problem>> {
-        let mut problems = Vec::new();
-        for (name, _) in &self.add {
-            if self.schema.0.iter().any(|(column, _)| column == name) {
-                problems.push(
-                    Problem::field(&format!("add.{name}"), format!("`{name}` is read from the objects and also added"))
-                        .label("the name is taken")
-                        .help("add it under another name"),
-                );
-            }
-        }
+        let mut problems = self.names();
         for (field, patterns) in [("include", &self.include), ("exclude", &self.exclude)] {
             for (place, pattern) in patterns.iter().enumerate() {
                 if let Err(error) = glob(pattern) {

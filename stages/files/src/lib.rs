@@ -13,6 +13,7 @@ mod csv;
 mod json;
 mod list;
 mod parquet;
+mod partitions;
 mod read;
 mod reason;
 mod rows;

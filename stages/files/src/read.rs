@@ -31,14 +31,15 @@ impl FilesSource {
 #[async_trait]
 impl Source for FilesSource {
     fn list(&self, after: Option<&str>) -> BoxStream<'static, Result<Split, StageError>> {
-        list::list(&self.location, &self.wanted, after)
+        list::list(&self.location, &self.wanted, &self.config.partitions, after)
     }
 
     fn read(&self, split: Split, context: ReadContext) -> BoxStream<'static, Result<Read, StageError>> {
         let (config, location) = (self.config.clone(), self.location.clone());
-        let rows = Rows::new(&config, split.id.clone(), context);
         let opened = async move {
+            let rows = Rows::new(&config, split.id.clone(), context)?;
             let opened = match config.format {
+                _ if split.bytes == 0 => bytes::empty(&location, &split).await,
                 Format::Parquet => parquet::open(&location, &split, config.read_schema(), rows).await,
                 Format::Json | Format::Csv => text(&config, &location, &split, rows).await,
             };
@@ -78,7 +79,7 @@ impl Unopened {
             Self::Changed(how) if !context.fixed => {
                 dropped(format!("the object has changed since it was bound to the epoch: {how}"))
             }
-            // Empty objects stand for folders in some buckets, under a name that ends in `/` and cannot be asked for.
+            // Nothing is lost with it.
             Self::Missing if split.bytes == 0 => Ok(stream::empty().boxed()),
             Self::Missing if on_missing == OnMissing::Skip => {
                 dropped("the object has vanished since it was bound to the epoch".into())

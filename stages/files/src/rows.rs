@@ -8,6 +8,7 @@ use alluvium_engine::stage::{Read, ReadContext, Reject, StageError};
 use tokio::sync::mpsc;
 
 use crate::config::{Added, Files, OnBadRow};
+use crate::partitions::Partition;
 
 /// A row that cannot be read.
 pub(crate) struct Bad {
@@ -24,21 +25,25 @@ pub(crate) struct Rows {
     object: String,
     context: ReadContext,
     schema: SchemaRef,
+    partition: Partition,
     added: Vec<Added>,
     on_bad_row: OnBadRow,
     dropped: usize,
 }
 
 impl Rows {
-    pub(crate) fn new(config: &Files, object: String, context: ReadContext) -> Self {
-        Self {
+    /// # Errors
+    /// A path without the partition columns.
+    pub(crate) fn new(config: &Files, object: String, context: ReadContext) -> Result<Self, StageError> {
+        Ok(Self {
+            partition: Partition::of(&object, &config.partitions)?,
             object,
             context,
             schema: config.full_schema(),
             added: config.add.values().copied().collect(),
             on_bad_row: config.on_bad_row,
             dropped: 0,
-        }
+        })
     }
 
     /// Rows with the columns that are read; the others are added.
@@ -47,7 +52,9 @@ impl Rows {
         if n == 0 {
             return Ok(None);
         }
+        let broken = |e| StageError::internal("columns cannot be added").object(&self.object).because(e);
         let mut columns = batch.columns().to_vec();
+        columns.extend(self.partition.columns(n).map_err(broken)?);
         columns.extend(self.added.iter().map(|what| -> ArrayRef {
             match what {
                 Added::Path => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.object, n))),
@@ -58,8 +65,7 @@ impl Rows {
             }
         }));
         let full = RecordBatch::try_new(self.schema.clone(), columns);
-        full.map(|rows| Some(Read::Rows(rows)))
-            .map_err(|e| StageError::internal("columns cannot be added").object(&self.object).because(e))
+        full.map(|rows| Some(Read::Rows(rows))).map_err(broken)
     }
 
     /// Deals with rows that cannot be read.
