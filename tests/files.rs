@@ -2,6 +2,8 @@
 
 mod choice;
 mod csv;
+mod evolution;
+mod infer;
 mod json;
 mod layout;
 mod parquet;

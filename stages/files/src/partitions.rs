@@ -31,6 +31,9 @@ impl Partition {
 
     /// The columns for so many rows.
     pub(crate) fn columns(&self, rows: usize) -> Result<Vec<ArrayRef>, ArrowError> {
+        if self.0.is_empty() {
+            return Ok(Vec::new());
+        }
         let first = UInt32Array::from(vec![0; rows]);
         self.0.iter().map(|value| take(value, &first, None)).collect()
     }

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use alluvium_engine::arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
-use alluvium_engine::arrow::datatypes::SchemaRef;
+use alluvium_engine::arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array};
+use alluvium_engine::arrow::datatypes::{DataType, SchemaRef};
 use alluvium_engine::stage::{Read, ReadContext, Reject, StageError};
 use tokio::sync::mpsc;
 
 use crate::config::{Added, Files, OnBadRow};
 use crate::partitions::Partition;
+use crate::policy::Evolution;
 
 /// A row that cannot be read.
 pub(crate) struct Bad {
@@ -22,11 +23,12 @@ pub(crate) struct Bad {
 
 /// Makes pieces of what is decoded of one object.
 pub(crate) struct Rows {
-    object: String,
+    pub(crate) object: String,
     context: ReadContext,
     schema: SchemaRef,
     partition: Partition,
     added: Vec<Added>,
+    rescues: bool,
     on_bad_row: OnBadRow,
     dropped: usize,
 }
@@ -41,13 +43,14 @@ impl Rows {
             context,
             schema: config.full_schema(),
             added: config.add.values().copied().collect(),
+            rescues: config.evolution() == Evolution::Rescue,
             on_bad_row: config.on_bad_row,
             dropped: 0,
         })
     }
 
-    /// Rows with the columns that are read; the others are added.
-    pub(crate) fn good(&self, batch: &RecordBatch) -> Result<Option<Read>, StageError> {
+    /// Rows with the columns that are read; the others are added. `rescued` is what did not fit into them.
+    pub(crate) fn good(&self, batch: &RecordBatch, rescued: Option<ArrayRef>) -> Result<Option<Read>, StageError> {
         let n = batch.num_rows();
         if n == 0 {
             return Ok(None);
@@ -64,6 +67,9 @@ impl Rows {
                 }
             }
         }));
+        if self.rescues {
+            columns.push(rescued.unwrap_or_else(|| new_null_array(&DataType::Utf8, n)));
+        }
         let full = RecordBatch::try_new(self.schema.clone(), columns);
         full.map(|rows| Some(Read::Rows(rows))).map_err(broken)
     }
@@ -127,11 +133,16 @@ pub(crate) struct Out {
 
 impl Out {
     /// Gives what became of a piece of the object: its bad rows, then its good ones.
-    pub(crate) fn give(&mut self, bad: Vec<Bad>, good: &RecordBatch) -> Result<(), Stop> {
-        for piece in [self.rows.bad(bad)?, self.rows.good(good)?].into_iter().flatten() {
+    pub(crate) fn give(&mut self, bad: Vec<Bad>, good: &RecordBatch, rescued: Option<ArrayRef>) -> Result<(), Stop> {
+        for piece in [self.rows.bad(bad)?, self.rows.good(good, rescued)?].into_iter().flatten() {
             self.sender.blocking_send(Ok(piece)).map_err(|_| Stop::Gone)?;
         }
         Ok(())
+    }
+
+    /// The object's URL.
+    pub(crate) fn object(&self) -> &str {
+        &self.rows.object
     }
 
     /// An error of the object as a whole.
