@@ -2,9 +2,12 @@
 
 mod choice;
 mod csv;
+mod evolution;
+mod infer;
 mod json;
 mod layout;
 mod parquet;
+mod partitions;
 mod replay;
 
 use std::process::Command;

@@ -6,6 +6,7 @@
 //! STATE/bindings/<epoch>.json         which splits the epoch consists of; created once, before anything is read
 //! STATE/dropped/<epoch>.json          splits that were not read after all; written before any table holds the epoch
 //! STATE/complete/<epoch>.json         every table holds the epoch; versions; where the operators' state lies
+//! STATE/resolved/<stage>/<n>.json     what the stage found out before its first run, such as inferred columns; newest last
 //! STATE/operators/<stage>/*.parquet   state rows, named by completion records
 //! STATE/ledger/                       splits of complete epochs, once their bindings are many
 //! ```
@@ -25,6 +26,7 @@ mod listing;
 mod minter;
 mod parquet;
 mod records;
+mod resolved;
 mod state;
 mod store;
 
@@ -36,6 +38,8 @@ pub(crate) use lease::{Kept, Lease};
 pub(crate) use listing::Listing;
 pub(crate) use minter::Minter;
 pub(crate) use records::Records;
+pub use resolved::resolve_anew;
+pub(crate) use resolved::{freeze, newest as newest_resolved};
 pub(crate) use state::{StateLog, StateWriter};
 pub(crate) use store::{CheckpointStore, claim};
 

@@ -59,7 +59,12 @@ fn examine(plan: &Arc<Plan>, runtime: &tokio::runtime::Runtime) -> Vec<Finding> 
     let mut found = vec![Finding::good("spec", format!("{} stages, plan {}", plan.stages.len(), plan.hash))];
     let storage = plan.storage.impatient();
     found.extend(runtime.block_on(checkpoint::examine(plan, &storage)));
-    let context = ResolveContext { storage, runtime: runtime.handle().clone() };
+    let context = ResolveContext {
+        storage,
+        runtime: runtime.handle().clone(),
+        stage: String::new(),
+        state: Some(plan.state.clone()),
+    };
     for stage in &plan.stages {
         let mut of_stage = stage.settings.0.examine(&context);
         of_stage.iter_mut().for_each(|f| f.what = format!("{} {}", stage.name, f.what).trim_end().to_owned());

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::cluster::ClusterArguments;
 use super::{Cli, DONE, FAILED, INTERRUPTED, SpecArguments, say, say_error};
+use crate::checkpoint::resolve_anew;
 use crate::plan::Plan;
 use crate::progress::{Progress, Terminal, summary};
 use crate::runtime::{Ended, RunOptions, Stop, run as run_plan};
@@ -32,43 +33,62 @@ pub(super) struct RunArguments {
 
 pub(super) fn run(cli: &Cli<'_>, arguments: &RunArguments) -> u8 {
     let workers = usize::from(arguments.workers);
-    let started = arguments.cluster.options().and_then(|cluster| {
-        let runtime = cli.runtime(workers)?;
-        let plan = cli.compile(&arguments.spec.spec, &arguments.spec.set, runtime.handle())?;
-        Ok((runtime, plan, cluster))
-    });
-    match started {
-        Ok((runtime, plan, cluster)) => {
-            let watch = arguments.watch.then_some(arguments.interval);
-            let code = run_compiled(&plan, &runtime, RunOptions { workers, watch, cluster, ..RunOptions::default() });
-            // After a fault a task may be at work that nobody waits for.
-            runtime.shutdown_background();
-            code
+    let cluster = match arguments.cluster.options() {
+        Ok(cluster) => cluster,
+        Err(code) => return code,
+    };
+    let runtime = match cli.runtime(workers) {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
+    let stop = Stop::default();
+    listen(&runtime, &stop);
+    let watch = arguments.watch.then_some(arguments.interval);
+    let options = RunOptions { workers, watch, cluster, ..RunOptions::default() };
+    let code = loop {
+        let plan = match cli.compile(&arguments.spec.spec, &arguments.spec.set, runtime.handle()) {
+            Ok(plan) => plan,
+            Err(code) => break code,
+        };
+        // Without a code a stage has found out something new, and the plan is another one.
+        if let Some(code) = run_compiled(&plan, &runtime, &options, &stop) {
+            break code;
         }
-        Err(code) => code,
-    }
+    };
+    // After a fault a task may be at work that nobody waits for.
+    runtime.shutdown_background();
+    code
 }
 
-fn run_compiled(plan: &Arc<Plan>, runtime: &tokio::runtime::Runtime, options: RunOptions) -> u8 {
+fn run_compiled(plan: &Arc<Plan>, runtime: &tokio::runtime::Runtime, options: &RunOptions, stop: &Stop) -> Option<u8> {
     let progress = Arc::new(Progress::new(plan));
-    let stop = Stop::default();
-    listen(runtime, &stop);
     let mut terminal = Terminal::new(plan);
     let started = Instant::now();
-    let ended = run_plan(plan, &options, runtime, &progress, &stop, || terminal.show(plan, &progress));
+    let ended = run_plan(plan, options, runtime, &progress, stop, || terminal.show(plan, &progress));
     terminal.end();
     match ended {
         Ok(ended) => {
             say(&summary(plan, &progress, started.elapsed(), &table_urls(plan)));
-            if ended == Ended::Drained { INTERRUPTED } else { DONE }
+            Some(if ended == Ended::Drained { INTERRUPTED } else { DONE })
         }
         Err(fault) => {
+            let recorded = fault.error.to_resolve().map(|r| runtime.block_on(resolve_anew(plan, &fault.stage, r)));
+            if let Some(Ok(())) = recorded {
+                if progress.epochs() > 0 {
+                    say(&summary(plan, &progress, started.elapsed(), &table_urls(plan)));
+                }
+                say(&format!("{}: stage `{}`: {}\n", plan.pipeline, fault.stage, fault.error));
+                return stop.is_asked().then_some(INTERRUPTED);
+            }
+            if let Some(Err(error)) = recorded {
+                say_error(&format!("error: {}\n", error.text()));
+            }
             let kept = match progress.completed() {
                 0 => "no epoch was completed".to_owned(),
                 epoch => format!("complete up to epoch {epoch}"),
             };
             say_error(&format!("error: {fault}\n  tables: {kept}; run again to go on from there\n"));
-            FAILED
+            Some(FAILED)
         }
     }
 }

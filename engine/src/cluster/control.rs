@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Epoch;
 use crate::checkpoint::Completion;
 use crate::progress::Snapshot;
+use crate::stage::Resolved;
 
 /// A longer one is damage. State manifests are the largest part of any.
 const MOST_BYTES: usize = 64 << 20;
@@ -22,7 +23,7 @@ pub(super) enum Message {
     /// Finish the open epochs, then end.
     Drain,
     /// The sender ends because of this; nothing more will come.
-    Failed { fault: String },
+    Failed { stage: String, fault: String, resolved: Option<Resolved> },
     /// The sender's workers have ended in order; whether because of a drain.
     Finished { snapshot: Snapshot, drained: bool },
 }

@@ -127,7 +127,8 @@ impl Cluster {
 
     /// Tells the others that this process has failed. They stop at once.
     pub(crate) fn fail(mut self, fault: &Fault) {
-        self.links.tell(&Message::Failed { fault: fault.to_string() });
+        let resolved = fault.error.to_resolve().cloned();
+        self.links.tell(&Message::Failed { stage: fault.stage.clone(), fault: fault.to_string(), resolved });
         self.end();
     }
 
@@ -203,9 +204,15 @@ impl Links {
                     );
                 }
                 Ok(None) => continue,
-                Ok(Some(Message::Failed { fault })) => {
-                    let error = StageError::external(format!("{} has failed", self.options.name(process)));
-                    return self.raise(error.because(fault));
+                Ok(Some(Message::Failed { stage, fault: said, resolved })) => {
+                    let error =
+                        StageError::external(format!("{} has failed", self.options.name(process))).because(said);
+                    // All of them begin anew with what one has found out.
+                    let fault = match resolved {
+                        Some(resolved) => Fault { stage, epoch: None, error: error.resolved(resolved) },
+                        None => fault(error),
+                    };
+                    return self.raise(fault);
                 }
                 Ok(Some(Message::Finished { snapshot, drained })) => {
                     if drained {
@@ -236,11 +243,11 @@ impl Links {
     }
 
     fn lost(&self, process: usize, what: String, hint: &str) {
-        self.raise(StageError::external(format!("{} {what}", self.options.name(process))).hint(hint));
+        self.raise(fault(StageError::external(format!("{} {what}", self.options.name(process))).hint(hint)));
     }
 
-    fn raise(&self, error: StageError) {
-        self.faults.raise(fault(error));
+    fn raise(&self, fault: Fault) {
+        self.faults.raise(fault);
         self.changed.notify_all();
     }
 }

@@ -17,7 +17,8 @@ use crate::storage::Storage;
 pub fn compile(spec: &Spec, registry: &Registry, runtime: &tokio::runtime::Handle) -> Result<Plan, Problems> {
     let header = spec.header.as_ref();
     let storage = Storage::new(header.map(|h| h.storage.clone()).unwrap_or_default());
-    let context = ResolveContext { storage: storage.clone(), runtime: runtime.clone() };
+    let state = header.map(|h| h.state.clone());
+    let context = ResolveContext { storage: storage.clone(), runtime: runtime.clone(), stage: String::new(), state };
     let unclear = spec.stages.iter().any(|s| s.kind.is_none() || s.inputs_unclear);
     let mut compiler = Compiler { spec, registry, context, problems: Vec::new(), done: BTreeMap::new(), unclear };
     if let Some(Err(problems)) = header.map(|h| compiler.context.openable("state", &h.state)) {
@@ -84,6 +85,7 @@ impl<'a> Compiler<'a> {
         let Some(kind) = self.kind(stage, name) else { return };
         let connected = self.arity(stage, kind);
         let Some(mut config) = self.config(stage, kind).filter(|_| connected) else { return };
+        self.context.stage.clone_from(&stage.name.name);
         if let Err(problems) = config.resolve(&self.context) {
             return self.report(stage, problems);
         }
@@ -98,6 +100,8 @@ impl<'a> Compiler<'a> {
                 if let Some(state) = &mut outputs.state {
                     state.fingerprint = hash::of([state.fingerprint.as_str()]);
                 }
+                let come = inputs.iter().flat_map(|i| &i.evolved).filter(|c| outputs.schema.index_of(c).is_ok());
+                outputs.evolved.extend(come.cloned());
                 lineage.extend(outputs.lineage.clone());
                 let planned = PlannedStage {
                     name: stage.name.name.clone(),
@@ -202,7 +206,8 @@ impl<'a> Compiler<'a> {
                 lineage.extend(upstream.lineage.clone());
             }
             edges.push(Edge { from, rejects: reference.rejects, route: Default::default() });
-            let input = Input { from: reference.text(), schema, keys };
+            let evolved = if reference.rejects { Vec::new() } else { upstream.outputs.evolved.clone() };
+            let input = Input { from: reference.text(), schema, keys, evolved };
             match inputs.first() {
                 Some(first) if role != Role::Operator => {
                     if first.schema.fields() != input.schema.fields() || first.keys != input.keys {

@@ -14,6 +14,7 @@ pub(super) fn plan<'a>(pipeline: &str, stages: impl Iterator<Item = (&'a StageSp
         parts.extend([stage.name.clone(), stage.kind.clone()]);
         parts.extend(spec.inputs.iter().map(|i| i.text()));
         parts.push(own_config(spec).to_string());
+        parts.extend(stage.outputs.resolved.iter().map(|r| r.value.to_string()));
         parts.extend(stage.outputs.lineage.iter().flat_map(|(name, value)| [name.clone(), value.clone()]));
     }
     of(parts.iter().map(String::as_str))

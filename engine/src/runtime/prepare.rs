@@ -9,6 +9,7 @@ use super::{RunOptions, Stop, Tasks};
 use crate::bridge::{FaultCell, Pressure};
 use crate::checkpoint::{
     CheckpointStore, Completion, Coordinator, Holder, Lease, Listing, Minter, Records, StateLog, TableSink, claim,
+    freeze,
 };
 use crate::cluster::Start;
 use crate::graph::{Lead, Process, context};
@@ -43,6 +44,7 @@ pub(super) async fn lead(
     let instance = uuid::Uuid::new_v4().simple().to_string();
     let lease = Lease::acquire(&records, &instance, Holder::this(address)).await.map_err(checkpoint)?;
     tasks.kept = Some(lease.keep(runtime, faults.clone()));
+    freeze(&records, plan).await.map_err(|(stage, error)| Fault { stage, epoch: None, error })?;
     let store = CheckpointStore::new(records, instance, lease);
     let mut history = store.history().await.map_err(checkpoint)?;
     if let Some(completed) = &history.completed {

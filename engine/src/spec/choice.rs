@@ -55,7 +55,10 @@ pub(super) fn alternatives(
             }
             strange.into_iter().map(|key| unknown(&path(error), key, &known)).collect()
         }
-        _ if !options.is_empty() => vec![Finding::Other(help(schema, one_of(at(String::new()), value, options), None))],
+        // A list is no misspelt word.
+        _ if !options.is_empty() && (!value.is_array() || types.is_empty()) => {
+            vec![Finding::Other(help(schema, one_of(at(String::new()), value, options), None))]
+        }
         _ => {
             let object = (!tags.is_empty()).then(|| "object".to_owned());
             types.extend(object);

@@ -83,6 +83,8 @@ pub struct Input {
     /// Set when the rows are upserts: each replaces the earlier row with the same values in these columns, and there
     /// is at most one per epoch.
     pub keys: Option<Vec<String>>,
+    /// Columns that have come since the first run, because the spec asks for whatever comes; see [`Outputs::evolved`].
+    pub evolved: Vec<String>,
 }
 
 /// How the rows of an input reach the workers.
@@ -115,6 +117,16 @@ pub struct StateSchema {
     pub fingerprint: String,
 }
 
+/// What `resolve` has found out and must be the same in every later run, such as inferred columns. The first run
+/// records it; [`ResolveContext::recorded`] gives it back.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Resolved {
+    /// 1 for the first run; whatever is found anew ([`StageError::resolved`]) has the next higher one.
+    pub generation: u64,
+    /// What was found out. Part of the plan's hash.
+    pub value: serde_json::Value,
+}
+
 /// What a stage gives, as found by `check`.
 #[derive(Debug, Clone)]
 pub struct Outputs {
@@ -132,6 +144,11 @@ pub struct Outputs {
     pub state: Option<StateSchema>,
     /// How each input is routed; missing ones are [`Route::Pipeline`].
     pub routes: Vec<Route>,
+    /// What `run` must record before anything is read.
+    pub resolved: Option<Resolved>,
+    /// Columns of a source that have come since the first run: a table adds them without being asked. The engine hands
+    /// them on from stage to stage by name.
+    pub evolved: Vec<String>,
     /// Facts that go into the metadata of every commit downstream, such as a model's identity.
     pub lineage: BTreeMap<String, String>,
 }
@@ -147,6 +164,8 @@ impl Outputs {
             table: None,
             state: None,
             routes: Vec::new(),
+            resolved: None,
+            evolved: Vec::new(),
             lineage: BTreeMap::new(),
         }
     }

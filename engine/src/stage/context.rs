@@ -4,7 +4,8 @@ use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Input, Outputs, StageError};
+use super::{Input, Outputs, Resolved, StageError};
+use crate::checkpoint;
 use crate::spec::Problem;
 use crate::storage::Storage;
 
@@ -14,9 +15,22 @@ pub struct ResolveContext {
     pub storage: Storage,
     /// Runs async code to its end; `resolve` is not called on a worker.
     pub runtime: tokio::runtime::Handle,
+    /// The stage's name in the spec.
+    pub stage: String,
+    /// URL of the pipeline's state, if the spec has one.
+    pub(crate) state: Option<String>,
 }
 
 impl ResolveContext {
+    /// What an earlier run has recorded for this stage; nothing before the first run.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub fn recorded(&self) -> Result<Option<Resolved>, StageError> {
+        let Some(state) = &self.state else { return Ok(None) };
+        self.runtime.block_on(checkpoint::newest_resolved(&self.storage, state, &self.stage))
+    }
+
     /// That a URL in a field of the configuration has a form that can be opened; whether something is there is not
     /// looked at.
     ///

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Resolved;
 use crate::Epoch;
 
 /// Who can do something about an error.
@@ -26,11 +27,12 @@ pub struct StageError {
     row: Option<u64>,
     hint: Option<String>,
     cause: Option<Cause>,
+    resolved: Option<Box<Resolved>>,
 }
 
 impl StageError {
     fn new(domain: Domain, message: impl Into<String>) -> Self {
-        Self { domain, message: message.into(), object: None, row: None, hint: None, cause: None }
+        Self { domain, message: message.into(), object: None, row: None, hint: None, cause: None, resolved: None }
     }
 
     /// Something that the pipeline's author can put right.
@@ -74,6 +76,18 @@ impl StageError {
     pub fn because(mut self, cause: impl Into<Cause>) -> Self {
         self.cause = Some(cause.into());
         self
+    }
+
+    /// What the stage must be resolved with from now on: it is recorded, and the run starts again with it.
+    #[must_use]
+    pub fn resolved(mut self, resolved: Resolved) -> Self {
+        self.resolved = Some(Box::new(resolved));
+        self
+    }
+
+    /// See [`StageError::resolved`].
+    pub fn to_resolve(&self) -> Option<&Resolved> {
+        self.resolved.as_deref()
     }
 
     /// Several lines: what happened, the chain of causes, the place, the hint last.

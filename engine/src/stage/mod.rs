@@ -21,7 +21,7 @@ mod sink;
 mod source;
 mod transform;
 
-pub use config::{Input, Outputs, Role, Route, StageConfig, StateSchema, Table};
+pub use config::{Input, Outputs, Resolved, Role, Route, StageConfig, StateSchema, Table};
 pub use context::{ResolveContext, Shared, StageContext};
 pub use error::{Domain, Fault, StageError};
 pub use operator::{BatchStream, Operator, OperatorContext, Rendered};

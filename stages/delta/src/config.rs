@@ -41,7 +41,8 @@ pub struct Delta {
     /// Delta table would read it as NULL.
     #[serde(default)]
     pub(crate) partition_by: Vec<String>,
-    /// What to do when the table exists and has other columns.
+    /// What to do when the table exists and has other columns. Columns that a source with `evolution: add` has got are added
+    /// in any case.
     #[serde(default)]
     pub(crate) on_schema_change: OnSchemaChange,
     /// What is done for the table between epochs.

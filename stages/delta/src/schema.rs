@@ -36,7 +36,8 @@ pub(crate) async fn reconcile(target: &Target, table: DeltaTable) -> Result<Delt
     if difference.new.is_empty() && difference.gone.is_empty() {
         return Ok(table);
     }
-    if target.config.on_schema_change == OnSchemaChange::Fail {
+    let came = difference.gone.is_empty() && difference.new.iter().all(|name| target.evolved.contains(name));
+    if target.config.on_schema_change == OnSchemaChange::Fail && !came {
         return fault(
             format!("the table has other columns: {}", difference.text()),
             "set `on_schema_change: add` to add new columns, or write a new table",

@@ -30,6 +30,8 @@ pub(crate) struct Target {
     pub(crate) schema: SchemaRef,
     /// Key columns, for upserts.
     pub(crate) keys: Vec<String>,
+    /// Columns that the source has got since the first run, which the table may get without being asked.
+    pub(crate) evolved: Vec<String>,
     /// Identity under which the table remembers the epoch: `pipeline/stage`.
     pub(crate) app: String,
     pub(crate) url: Url,
@@ -46,14 +48,16 @@ impl Target {
         let url = absolute(config.table.trim_end_matches('/'))?;
         let app = format!("{}/{}", context.pipeline, context.stage);
         let options = context.storage.options().clone().into_iter().collect();
-        Ok(Self { config, schema, keys, app, url, options })
+        let evolved = context.inputs.first().map(|i| i.evolved.clone()).unwrap_or_default();
+        Ok(Self { config, schema, keys, evolved, app, url, options })
     }
 
     /// A table that is only read.
     pub(crate) fn for_reading(config: Delta, storage: &Storage) -> Result<Self, StageError> {
         let url = absolute(config.table.trim_end_matches('/'))?;
         let options = storage.options().clone().into_iter().collect();
-        Ok(Self { config, schema: Schema::empty().into(), keys: Vec::new(), app: String::new(), url, options })
+        let (schema, app) = (Schema::empty().into(), String::new());
+        Ok(Self { config, schema, keys: Vec::new(), evolved: Vec::new(), app, url, options })
     }
 
     /// The table's URL, safe to show.

@@ -46,7 +46,7 @@ fn schema() -> SchemaRef {
 fn sink(folder: &Path, mode: &str, pipeline: &str) -> Box<dyn Sink> {
     let config: Delta = serde_json::from_value(json!({ "table": folder.display().to_string(), "mode": mode })).unwrap();
     let keys = (mode == "upsert").then(|| vec!["key".to_owned()]);
-    let inputs = vec![Input { from: "rows".into(), schema: schema(), keys }];
+    let inputs = vec![Input { from: "rows".into(), schema: schema(), keys, evolved: Vec::new() }];
     let outputs = config.check(&inputs).map_err(|p| format!("{p:?}")).unwrap();
     let context = StageContext {
         pipeline: pipeline.into(),

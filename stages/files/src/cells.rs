@@ -1,11 +1,13 @@
 //! Columns from the types of an object to those of the schema: a cell that does not fit makes its row a bad row.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use alluvium_engine::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, RecordBatch};
+use alluvium_engine::arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, RecordBatch, new_null_array,
+};
 use alluvium_engine::arrow::buffer::NullBuffer;
-use alluvium_engine::arrow::compute::{CastOptions, cast, cast_with_options, filter_record_batch};
+use alluvium_engine::arrow::compute::{CastOptions, cast, cast_with_options, filter_record_batch, nullif};
 use alluvium_engine::arrow::datatypes::{ArrowPrimitiveType, DataType, Float64Type, Int32Type, Int64Type, SchemaRef};
 use alluvium_engine::arrow::error::ArrowError;
 use alluvium_engine::arrow::util::display::array_value_to_string;
@@ -43,6 +45,37 @@ pub(crate) fn fit(columns: &[ArrayRef], schema: &SchemaRef) -> Result<Fitted, Ar
     }
     let keep: BooleanArray = (0..all.num_rows()).map(|row| Some(!wrong.contains_key(&row))).collect();
     Ok(Fitted { good: filter_record_batch(&all, &keep)?, wrong })
+}
+
+/// The same, but a cell that does not fit becomes NULL; gives row and column of every such cell, row by row.
+///
+/// # Errors
+/// When a column that fits cannot be put together with the others.
+pub(crate) fn fit_or_null(
+    columns: &[ArrayRef],
+    schema: &SchemaRef,
+) -> Result<(RecordBatch, Vec<(usize, usize)>), ArrowError> {
+    let (mut fitted, mut wrong) = (Vec::with_capacity(columns.len()), Vec::new());
+    for (place, (column, field)) in columns.iter().zip(schema.fields()).enumerate() {
+        let (cast, misfits) = match convert(column, field.data_type()) {
+            Ok(cast) => {
+                let misfits = misfits(column, &cast)?;
+                (cast, misfits)
+            }
+            // No value of this type fits.
+            Err(_) => {
+                let nulls = column.logical_nulls();
+                let there = |row: &usize| !nulls.as_ref().is_some_and(|n| n.is_null(*row));
+                (new_null_array(field.data_type(), column.len()), (0..column.len()).filter(there).collect())
+            }
+        };
+        let mask: BTreeSet<usize> = misfits.iter().copied().collect();
+        let mask: BooleanArray = (0..column.len()).map(|row| Some(mask.contains(&row))).collect();
+        fitted.push(if misfits.is_empty() { cast } else { nullif(&cast, &mask)? });
+        wrong.extend(misfits.into_iter().map(|row| (row, place)));
+    }
+    wrong.sort_unstable();
+    Ok((RecordBatch::try_new(schema.clone(), fitted)?, wrong))
 }
 
 fn name(data_type: &DataType) -> &'static str {

@@ -12,6 +12,8 @@ use alluvium_engine::arrow::json::reader::{Decoder, ReaderBuilder};
 use memchr::{memchr_iter, memchr2_iter, memrchr};
 
 use crate::cells::fit;
+use crate::infer::Seen;
+use crate::policy::{Evolution, Policy};
 use crate::reason::reason;
 use crate::rows::{Bad, Out, Stop};
 
@@ -20,15 +22,27 @@ const BLOCK: usize = 1 << 20;
 /// Lines that are decoded together.
 const BATCH: usize = 8_192;
 /// Parts of those lines that are tried when they cannot be decoded: with few bad lines the work is about doubled.
-const PARTS: usize = 16;
+pub(crate) const PARTS: usize = 16;
 /// A longer line is taken for damage: nothing else bounds memory.
 const LONGEST_LINE: usize = 64 << 20;
 /// The decoder describes a value that does not fit by recursion, so depth must be bounded before.
 const DEEPEST: usize = 100;
 
 /// Decodes a whole object.
-pub(crate) fn decode(mut reader: Box<dyn Read + Send>, schema: &SchemaRef, out: &mut Out) -> Result<(), Stop> {
-    let mut lines = Lines { text: as_text(schema), schema: schema.clone(), decoder: None };
+pub(crate) fn decode(
+    mut reader: Box<dyn Read + Send>,
+    schema: &SchemaRef,
+    policy: Arc<Policy>,
+    out: &mut Out,
+) -> Result<(), Stop> {
+    let mut lines = Lines {
+        text: as_text(schema),
+        schema: schema.clone(),
+        policy,
+        decoder: None,
+        rewritten: false,
+        come: Seen::new(),
+    };
     let mut block = Vec::with_capacity(BLOCK + 1);
     let mut line = 1;
     let mut begun = false;
@@ -62,7 +76,7 @@ pub(crate) fn decode(mut reader: Box<dyn Read + Send>, schema: &SchemaRef, out: 
     }
     // The last line may lack its end.
     lines.block(&block, line, out)?;
-    Ok(())
+    if lines.come.is_empty() { Ok(()) } else { Err(lines.policy.evolve(out.object(), &lines.come).into()) }
 }
 
 /// The decoder would round numbers, and take any number for a moment; these columns are cast from text like those of
@@ -77,13 +91,18 @@ fn as_text(schema: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new(schema.fields().iter().map(field).collect::<Vec<_>>()))
 }
 
-type Line<'b> = (u64, &'b [u8]);
+pub(crate) type Line<'b> = (u64, &'b [u8]);
 
-struct Lines {
+pub(crate) struct Lines {
     text: SchemaRef,
-    schema: SchemaRef,
+    pub(crate) schema: SchemaRef,
+    pub(crate) policy: Arc<Policy>,
     /// Kept while it is clean.
     decoder: Option<Decoder>,
+    /// Most of the last lines had to be written anew before they could be decoded.
+    pub(crate) rewritten: bool,
+    /// Columns that are to be added to the schema.
+    pub(crate) come: Seen,
 }
 
 #[derive(Default)]
@@ -105,6 +124,10 @@ impl Lines {
             number += 1;
         }
         for lines in lines.chunks(BATCH) {
+            if !self.policy.is_plain() {
+                self.watched(lines, out)?;
+                continue;
+            }
             let mut found = Found::default();
             self.part(lines, &mut found).map_err(|e| out.broken("rows cannot be decoded").because(e))?;
             let good = match found.good.as_slice() {
@@ -113,7 +136,7 @@ impl Lines {
                     concat_batches(&self.schema, many).map_err(|e| out.broken("rows cannot be decoded").because(e))?
                 }
             };
-            out.give(found.bad, &good)?;
+            out.give(found.bad, &good, None)?;
         }
         Ok(number - first - 1)
     }
@@ -140,12 +163,13 @@ impl Lines {
     }
 
     /// A row for each line; `None` as error means that some line is not exactly one value.
-    fn together(&mut self, lines: &[Line<'_>]) -> Result<RecordBatch, Option<ArrowError>> {
+    pub(crate) fn together(&mut self, lines: &[Line<'_>]) -> Result<RecordBatch, Option<ArrowError>> {
         let mut decoder = match self.decoder.take() {
             Some(clean) => clean,
             None => ReaderBuilder::new(self.text.clone())
                 .with_batch_size(BATCH)
                 .with_coerce_primitive(true)
+                .with_strict_mode(self.policy.evolution != Evolution::Ignore)
                 .build_decoder()?,
         };
         for (place, (_, line)) in lines.iter().enumerate() {
@@ -167,7 +191,7 @@ fn bad((number, line): &Line<'_>, reason: String) -> Bad {
     Bad { line: *number, raw: String::from_utf8_lossy(line).trim_end().to_owned(), reason }
 }
 
-fn too_deep(line: &[u8]) -> bool {
+pub(crate) fn too_deep(line: &[u8]) -> bool {
     // Seldom more than a glance: only a line with many brackets can be deep.
     if memchr2_iter(b'{', b'[', line).count() <= DEEPEST {
         return false;

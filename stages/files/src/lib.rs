@@ -10,11 +10,17 @@ mod bytes;
 mod cells;
 mod config;
 mod csv;
+mod fields;
+mod infer;
 mod json;
 mod list;
 mod parquet;
+mod partitions;
+mod policy;
 mod read;
 mod reason;
 mod rows;
+mod schema;
+mod second;
 
 pub use config::Files;

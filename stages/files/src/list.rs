@@ -1,5 +1,9 @@
 //! Which objects are there.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use alluvium_engine::spec::Columns;
 use alluvium_engine::stage::{Split, StageError};
 use alluvium_engine::storage::Location;
 use futures::stream::{self, BoxStream};
@@ -9,6 +13,7 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 
 use crate::config::{Files, Order};
+use crate::partitions::Partition;
 
 /// Which objects are wanted.
 #[derive(Debug, Clone)]
@@ -16,7 +21,11 @@ pub(crate) struct Wanted {
     include: Option<Patterns>,
     exclude: Patterns,
     order: Order,
+    empty: Empty,
 }
+
+/// Empty objects that were asked for, so that a source that is listed again and again asks once.
+type Empty = Arc<Mutex<HashMap<Path, bool>>>;
 
 /// Patterns without a slash are held against an object's name, others against its path below the location.
 #[derive(Debug, Clone)]
@@ -50,7 +59,7 @@ impl Wanted {
     /// As the configuration says.
     pub(crate) fn new(config: &Files) -> Result<Self, globset::Error> {
         let include = if config.include.is_empty() { None } else { Some(Patterns::new(&config.include)?) };
-        Ok(Self { include, exclude: Patterns::new(&config.exclude)?, order: config.order })
+        Ok(Self { include, exclude: Patterns::new(&config.exclude)?, order: config.order, empty: Empty::default() })
     }
 
     fn wants(&self, location: &Location, object: &ObjectMeta) -> bool {
@@ -63,15 +72,39 @@ impl Wanted {
         let below = parts.join("/");
         self.include.as_ref().is_none_or(|include| include.match_any(&below)) && !self.exclude.match_any(&below)
     }
+
+    /// Whether an empty object only stands for a folder: consoles make them, with a name that ends in `/`. A listing
+    /// gives it without that end, and under such a name nothing can be asked for.
+    async fn is_marker(&self, location: &Location, object: &ObjectMeta) -> Result<bool, StageError> {
+        if object.size > 0 || location.root == "file://" {
+            return Ok(false);
+        }
+        let known = |empty: &Empty| empty.lock().unwrap_or_else(PoisonError::into_inner).get(&object.location).copied();
+        if let Some(known) = known(&self.empty) {
+            return Ok(known);
+        }
+        let marker = match location.store.head(&object.location).await {
+            Ok(_) => false,
+            Err(object_store::Error::NotFound { .. }) => true,
+            Err(error) => return Err(failed(location)(error)),
+        };
+        let mut empty = self.empty.lock().unwrap_or_else(PoisonError::into_inner);
+        empty.insert(object.location.clone(), marker);
+        Ok(marker)
+    }
 }
+
+/// Empty objects that are asked for at once.
+const LOOKS: usize = 16;
 
 /// The objects at a location; those after an object, if the store can tell.
 pub(crate) fn list(
     location: &Location,
     wanted: &Wanted,
+    partitions: &Columns,
     after: Option<&str>,
 ) -> BoxStream<'static, Result<Split, StageError>> {
-    let (location, wanted) = (location.clone(), wanted.clone());
+    let (location, wanted, partitions) = (location.clone(), wanted.clone(), partitions.clone());
     let after = after.and_then(|id| path_of(&location, id));
     let found = async move {
         let fail = failed(&location);
@@ -83,24 +116,39 @@ pub(crate) fn list(
         if first.is_none() && after.is_none() {
             // The URL may name a single object.
             return match location.store.head(&location.path).await {
-                Ok(meta) => Ok(stream::iter([Ok(split(&location, meta, Order::Name))]).boxed()),
+                Ok(meta) => {
+                    let split = split(&location, meta, Order::Name);
+                    let fits = Partition::of(&split.id, &partitions).map(|_| split);
+                    Ok(stream::iter([fits]).boxed())
+                }
                 Err(object_store::Error::NotFound { .. }) => missing(&location).map(|()| stream::empty().boxed()),
                 Err(error) => Err(fail(error)),
             };
         }
         let all = stream::iter(first).chain(objects).map_err(fail);
-        let splits = all.try_filter_map(move |object| {
-            let split = wanted.wants(&location, &object).then(|| split(&location, object, wanted.order));
-            async move { Ok(split) }
+        let shared = Arc::new((location, wanted, partitions));
+        let looks = all.map(move |object| {
+            let shared = shared.clone();
+            async move {
+                let (object, (location, wanted, partitions)) = (object?, shared.as_ref());
+                if !wanted.wants(location, &object) || wanted.is_marker(location, &object).await? {
+                    return Ok(None);
+                }
+                let split = split(location, object, wanted.order);
+                // Before it is bound: an object in the wrong place can still be moved.
+                Partition::of(&split.id, partitions)?;
+                Ok(Some(split))
+            }
         });
-        Ok(splits.boxed())
+        // In the store's order: whoever stops half-way goes on after the last one.
+        Ok(looks.buffered(LOOKS).try_filter_map(|split| async move { Ok(split) }).boxed())
     };
     stream::once(found).try_flatten().boxed()
 }
 
 /// Lists until an object is found, and reads its first byte.
-pub(crate) async fn examine(location: &Location, wanted: &Wanted) -> Result<String, StageError> {
-    let Some(first) = list(location, wanted, None).next().await else {
+pub(crate) async fn examine(location: &Location, wanted: &Wanted, partitions: &Columns) -> Result<String, StageError> {
+    let Some(first) = list(location, wanted, partitions, None).next().await else {
         return Ok(format!("{} can be listed; there is nothing to read yet", url(location, &location.path)));
     };
     let first = first?;

@@ -4,11 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ::bytes::Bytes;
-use alluvium_engine::arrow::array::{ArrayRef, RecordBatch, new_null_array};
-use alluvium_engine::arrow::datatypes::SchemaRef;
+use alluvium_engine::arrow::array::{Array, ArrayRef, RecordBatch, StringArray, new_null_array};
+use alluvium_engine::arrow::datatypes::{DataType, Field, SchemaRef};
 use alluvium_engine::arrow::error::ArrowError;
 use alluvium_engine::arrow::json::WriterBuilder;
-use alluvium_engine::arrow::json::writer::LineDelimited;
+use alluvium_engine::arrow::json::writer::{EncoderOptions, LineDelimited, make_encoder};
 use alluvium_engine::stage::{Read, Split, StageError};
 use alluvium_engine::storage::Location;
 use futures::future::BoxFuture;
@@ -23,7 +23,9 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use crate::bytes::{changed, path_of, unchanged, unopened, unread};
-use crate::cells::fit;
+use crate::cells::{fit, fit_or_null};
+use crate::infer::{self, Seen};
+use crate::policy::{Evolution, Policy, rescued};
 use crate::read::{Pieces, Unopened};
 use crate::rows::{Bad, Rows};
 
@@ -34,17 +36,25 @@ pub(crate) async fn open(
     location: &Location,
     split: &Split,
     schema: SchemaRef,
+    policy: Arc<Policy>,
     mut rows: Rows,
 ) -> Result<Pieces, Unopened> {
-    let path = path_of(location, split)?;
     let object = split.id.clone();
-    let meta = location.store.head(&path).await.map_err(|e| unopened(split, e))?;
-    unchanged(split, &meta)?;
-    let reader = Ranges { store: location.store.clone(), path, split: split.clone() };
-    let builder = ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|e| fault(&object, e))?;
+    let builder = builder(location, split).await?;
     let names: Vec<&str> = builder.schema().fields().iter().map(|f| f.name().as_str()).collect();
-    let wanted: Vec<usize> = (0..names.len()).filter(|&i| schema.index_of(names[i]).is_ok()).collect();
-    if wanted.is_empty() {
+    let others: Vec<&str> = names.iter().copied().filter(|name| policy.lacks(name)).collect();
+    match policy.evolution {
+        Evolution::Fail if !others.is_empty() => return Err(policy.refused(&object, others).into()),
+        Evolution::Add if !others.is_empty() => {
+            let mut come = infer::columns(builder.schema());
+            come.retain(|name, _| others.contains(&name.as_str()));
+            return Err(policy.evolve(&object, &come).into());
+        }
+        _ => {}
+    }
+    let read = |name: &str| schema.index_of(name).is_ok() || (policy.rescues() && policy.lacks(name));
+    let wanted: Vec<usize> = (0..names.len()).filter(|&i| read(names[i])).collect();
+    if !names.iter().any(|name| schema.index_of(name).is_ok()) {
         // Missing columns are NULL, but a file of nothing but NULLs is a wrong file.
         return Err(StageError::user("the file has none of the columns of `schema:`")
             .object(&object)
@@ -56,7 +66,7 @@ pub(crate) async fn open(
     let mut first = 1;
     let pieces = move |batch: Result<RecordBatch, ParquetError>| {
         let made = batch.map_err(|e| fault(&object, e)).and_then(|batch| {
-            let made = pieces(&batch, first, &schema, &object, &mut rows);
+            let made = pieces(&batch, first, &schema, &policy, &object, &mut rows);
             first += batch.num_rows() as u64;
             made
         });
@@ -66,6 +76,19 @@ pub(crate) async fn open(
         })
     };
     Ok(stream.map(pieces).flatten().boxed())
+}
+
+async fn builder(location: &Location, split: &Split) -> Result<ParquetRecordBatchStreamBuilder<Ranges>, Unopened> {
+    let path = path_of(location, split)?;
+    let meta = location.store.head(&path).await.map_err(|e| unopened(split, e))?;
+    unchanged(split, &meta)?;
+    let reader = Ranges { store: location.store.clone(), path, split: split.clone() };
+    ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|e| fault(&split.id, e).into())
+}
+
+/// The columns that a file says it has.
+pub(crate) async fn columns(location: &Location, split: &Split) -> Result<Seen, Unopened> {
+    Ok(infer::columns(builder(location, split).await?.schema()))
 }
 
 fn fault(object: &str, error: ParquetError) -> StageError {
@@ -143,13 +166,24 @@ fn pieces(
     batch: &RecordBatch,
     first: u64,
     schema: &SchemaRef,
+    policy: &Policy,
     object: &str,
     rows: &mut Rows,
 ) -> Result<[Option<Read>; 2], StageError> {
-    let column = |f: &Arc<alluvium_engine::arrow::datatypes::Field>| -> ArrayRef {
-        batch.column_by_name(f.name()).cloned().unwrap_or_else(|| new_null_array(f.data_type(), batch.num_rows()))
+    let broken = |e| StageError::external("values cannot be shown as JSON").object(object).because(e);
+    let column = |f: &Arc<Field>| match batch.column_by_name(f.name()) {
+        None => Ok(new_null_array(f.data_type(), batch.num_rows())),
+        Some(column) if policy.infers() && f.data_type() == &DataType::Utf8 && is_nested(column) => {
+            let texts = json(column).map_err(broken)?;
+            Ok(Arc::new(StringArray::from(texts)) as ArrayRef)
+        }
+        Some(column) => Ok(column.clone()),
     };
-    let columns: Vec<ArrayRef> = schema.fields().iter().map(column).collect();
+    let columns: Vec<ArrayRef> = schema.fields().iter().map(column).collect::<Result<_, _>>()?;
+    if policy.rescues() {
+        let (good, rescued) = rescue(batch, &columns, schema, policy, object).map_err(broken)?;
+        return Ok([None, rows.good(&good, Some(rescued))?]);
+    }
     let fitted = fit(&columns, schema).map_err(|e| {
         let types: Vec<String> =
             batch.schema().fields().iter().map(|f| format!("{} {}", f.name(), f.data_type())).collect();
@@ -162,7 +196,61 @@ fn pieces(
         Bad { line: first + row as u64, raw, reason }
     };
     let bad = fitted.wrong.into_iter().map(bad).collect();
-    Ok([rows.bad(bad)?, rows.good(&fitted.good)?])
+    Ok([rows.bad(bad)?, rows.good(&fitted.good, None)?])
+}
+
+/// Rows with the columns of the schema, and what did not fit into them: values of other columns, and those that do not
+/// fit their type.
+fn rescue(
+    batch: &RecordBatch,
+    columns: &[ArrayRef],
+    schema: &SchemaRef,
+    policy: &Policy,
+    object: &str,
+) -> Result<(RecordBatch, ArrayRef), ArrowError> {
+    let (good, wrong) = fit_or_null(columns, schema)?;
+    let mut fields: Vec<Vec<(&str, String)>> = vec![Vec::new(); batch.num_rows()];
+    for (place, column) in columns.iter().enumerate() {
+        let rows: Vec<usize> = wrong.iter().filter(|w| w.1 == place).map(|w| w.0).collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let texts = json(column)?;
+        for row in rows {
+            fields[row].extend(texts[row].clone().map(|text| (schema.field(place).name().as_str(), text)));
+        }
+    }
+    let there = batch.schema_ref().fields().iter().zip(batch.columns());
+    for (field, column) in there.filter(|(f, _)| policy.lacks(f.name())) {
+        for (row, text) in fields.iter_mut().zip(json(column)?) {
+            row.extend(text.map(|text| (field.name().as_str(), text)));
+        }
+    }
+    let rescued = fields
+        .iter()
+        .map(|row| rescued(object, &row.iter().map(|(name, text)| (*name, text.as_str())).collect::<Vec<_>>()));
+    let rescued = Arc::new(rescued.collect::<StringArray>());
+    Ok((good, rescued))
+}
+
+/// Each value of a column as JSON.
+fn json(column: &ArrayRef) -> Result<Vec<Option<String>>, ArrowError> {
+    let field = Arc::new(Field::new("value", column.data_type().clone(), true));
+    let options = EncoderOptions::default();
+    let mut encoder = make_encoder(&field, column.as_ref(), &options)?;
+    let text = |row| {
+        let mut text = Vec::new();
+        encoder.encode(row, &mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    let nulls = column.logical_nulls();
+    let mut text = text;
+    Ok((0..column.len()).map(|row| nulls.as_ref().is_none_or(|n| n.is_valid(row)).then(|| text(row))).collect())
+}
+
+/// Whether its values have parts.
+fn is_nested(column: &ArrayRef) -> bool {
+    column.data_type().is_nested()
 }
 
 fn as_json(row: &RecordBatch) -> Result<String, ArrowError> {

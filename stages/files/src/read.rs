@@ -1,5 +1,7 @@
 //! The running source.
 
+use std::sync::Arc;
+
 use alluvium_engine::async_trait;
 use alluvium_engine::stage::{OnChange, Read, ReadContext, Source, Split, StageError};
 use alluvium_engine::storage::Location;
@@ -9,6 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::config::{Files, Format, OnMissing};
 use crate::list::Wanted;
+use crate::policy::{Evolution, Policy};
 use crate::rows::{Out, Rows};
 use crate::{bytes, csv, json, list, parquet};
 
@@ -31,20 +34,32 @@ impl FilesSource {
 #[async_trait]
 impl Source for FilesSource {
     fn list(&self, after: Option<&str>) -> BoxStream<'static, Result<Split, StageError>> {
-        list::list(&self.location, &self.wanted, after)
+        list::list(&self.location, &self.wanted, &self.config.partitions, after)
     }
 
     fn read(&self, split: Split, context: ReadContext) -> BoxStream<'static, Result<Read, StageError>> {
         let (config, location) = (self.config.clone(), self.location.clone());
-        let rows = Rows::new(&config, split.id.clone(), context);
+        let policy = Policy::new(&config, context.fixed);
+        let watch = (policy.clone(), split.id.clone(), self.location.clone(), self.wanted.clone());
         let opened = async move {
+            let rows = Rows::new(&config, split.id.clone(), context)?;
             let opened = match config.format {
-                Format::Parquet => parquet::open(&location, &split, config.read_schema(), rows).await,
-                Format::Json | Format::Csv => text(&config, &location, &split, rows).await,
+                _ if split.bytes == 0 => bytes::empty(&location, &split).await,
+                Format::Parquet => parquet::open(&location, &split, config.read_schema(), policy, rows).await,
+                Format::Json | Format::Csv => text(&config, &location, &split, policy, rows).await,
             };
             opened.or_else(|unopened| unopened.judge(&split, context, config.on_missing))
         };
-        stream::once(opened).try_flatten().boxed()
+        let pieces = stream::once(opened).try_flatten();
+        if watch.0.evolution != Evolution::Add {
+            return pieces.boxed();
+        }
+        let watch = Arc::new(watch);
+        let widened = move |error| {
+            let watch = watch.clone();
+            async move { Err(watch.0.widened(&watch.1, &watch.2, &watch.3, error).await) }
+        };
+        pieces.or_else(widened).boxed()
     }
 
     fn on_change(&self) -> OnChange {
@@ -78,7 +93,7 @@ impl Unopened {
             Self::Changed(how) if !context.fixed => {
                 dropped(format!("the object has changed since it was bound to the epoch: {how}"))
             }
-            // Empty objects stand for folders in some buckets, under a name that ends in `/` and cannot be asked for.
+            // Nothing is lost with it.
             Self::Missing if split.bytes == 0 => Ok(stream::empty().boxed()),
             Self::Missing if on_missing == OnMissing::Skip => {
                 dropped("the object has vanished since it was bound to the epoch".into())
@@ -90,7 +105,13 @@ impl Unopened {
     }
 }
 
-async fn text(config: &Files, location: &Location, split: &Split, rows: Rows) -> Result<Pieces, Unopened> {
+async fn text(
+    config: &Files,
+    location: &Location,
+    split: &Split,
+    policy: Arc<Policy>,
+    rows: Rows,
+) -> Result<Pieces, Unopened> {
     let reader = bytes::fetch(location, split).await?;
     let (config, object) = (config.clone(), split.id.clone());
     let (sender, receiver) = mpsc::channel(AHEAD);
@@ -98,8 +119,8 @@ async fn text(config: &Files, location: &Location, split: &Split, rows: Rows) ->
         let mut out = Out { rows, sender };
         let schema = config.read_schema();
         let outcome = match config.format {
-            Format::Csv => csv::decode(reader, &schema, u8::try_from(config.delimiter).unwrap_or(b','), &mut out),
-            _ => json::decode(reader, &schema, &mut out),
+            Format::Csv => csv::decode(reader, &schema, &policy, config.delimiter(), &mut out),
+            _ => json::decode(reader, &schema, policy, &mut out),
         };
         out.end(outcome);
     });

@@ -53,6 +53,17 @@ fn misfit(object: &Map<String, Value>, schema: &SchemaRef) -> Option<String> {
     })
 }
 
+/// Whether a value, as it is written in JSON and other than null, fits a column.
+pub(crate) fn fits(field: &Arc<Field>, raw: &str) -> bool {
+    match (field.data_type(), raw.as_bytes().first()) {
+        (_, Some(b'{' | b'[')) => false,
+        (DataType::Utf8, _) => true,
+        (DataType::Boolean, _) => matches!(raw, "true" | "false"),
+        (_, Some(b'"')) => serde_json::from_str::<String>(raw).is_ok_and(|text| cell(field, &text).is_none()),
+        _ => cell(field, raw).is_none(),
+    }
+}
+
 fn cell(field: &Arc<Field>, text: &str) -> Option<String> {
     let column: ArrayRef = Arc::new(StringArray::from(vec![text]));
     let fitted = fit(&[column], &Arc::new(Schema::new(vec![field.clone()]))).ok()?;

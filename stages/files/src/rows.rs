@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use alluvium_engine::arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
-use alluvium_engine::arrow::datatypes::SchemaRef;
+use alluvium_engine::arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array};
+use alluvium_engine::arrow::datatypes::{DataType, SchemaRef};
 use alluvium_engine::stage::{Read, ReadContext, Reject, StageError};
 use tokio::sync::mpsc;
 
 use crate::config::{Added, Files, OnBadRow};
+use crate::partitions::Partition;
+use crate::policy::Evolution;
 
 /// A row that cannot be read.
 pub(crate) struct Bad {
@@ -21,33 +23,41 @@ pub(crate) struct Bad {
 
 /// Makes pieces of what is decoded of one object.
 pub(crate) struct Rows {
-    object: String,
+    pub(crate) object: String,
     context: ReadContext,
     schema: SchemaRef,
+    partition: Partition,
     added: Vec<Added>,
+    rescues: bool,
     on_bad_row: OnBadRow,
     dropped: usize,
 }
 
 impl Rows {
-    pub(crate) fn new(config: &Files, object: String, context: ReadContext) -> Self {
-        Self {
+    /// # Errors
+    /// A path without the partition columns.
+    pub(crate) fn new(config: &Files, object: String, context: ReadContext) -> Result<Self, StageError> {
+        Ok(Self {
+            partition: Partition::of(&object, &config.partitions)?,
             object,
             context,
             schema: config.full_schema(),
             added: config.add.values().copied().collect(),
+            rescues: config.evolution() == Evolution::Rescue,
             on_bad_row: config.on_bad_row,
             dropped: 0,
-        }
+        })
     }
 
-    /// Rows with the columns that are read; the others are added.
-    pub(crate) fn good(&self, batch: &RecordBatch) -> Result<Option<Read>, StageError> {
+    /// Rows with the columns that are read; the others are added. `rescued` is what did not fit into them.
+    pub(crate) fn good(&self, batch: &RecordBatch, rescued: Option<ArrayRef>) -> Result<Option<Read>, StageError> {
         let n = batch.num_rows();
         if n == 0 {
             return Ok(None);
         }
+        let broken = |e| StageError::internal("columns cannot be added").object(&self.object).because(e);
         let mut columns = batch.columns().to_vec();
+        columns.extend(self.partition.columns(n).map_err(broken)?);
         columns.extend(self.added.iter().map(|what| -> ArrayRef {
             match what {
                 Added::Path => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.object, n))),
@@ -57,9 +67,11 @@ impl Rows {
                 }
             }
         }));
+        if self.rescues {
+            columns.push(rescued.unwrap_or_else(|| new_null_array(&DataType::Utf8, n)));
+        }
         let full = RecordBatch::try_new(self.schema.clone(), columns);
-        full.map(|rows| Some(Read::Rows(rows)))
-            .map_err(|e| StageError::internal("columns cannot be added").object(&self.object).because(e))
+        full.map(|rows| Some(Read::Rows(rows))).map_err(broken)
     }
 
     /// Deals with rows that cannot be read.
@@ -121,11 +133,16 @@ pub(crate) struct Out {
 
 impl Out {
     /// Gives what became of a piece of the object: its bad rows, then its good ones.
-    pub(crate) fn give(&mut self, bad: Vec<Bad>, good: &RecordBatch) -> Result<(), Stop> {
-        for piece in [self.rows.bad(bad)?, self.rows.good(good)?].into_iter().flatten() {
+    pub(crate) fn give(&mut self, bad: Vec<Bad>, good: &RecordBatch, rescued: Option<ArrayRef>) -> Result<(), Stop> {
+        for piece in [self.rows.bad(bad)?, self.rows.good(good, rescued)?].into_iter().flatten() {
             self.sender.blocking_send(Ok(piece)).map_err(|_| Stop::Gone)?;
         }
         Ok(())
+    }
+
+    /// The object's URL.
+    pub(crate) fn object(&self) -> &str {
+        &self.rows.object
     }
 
     /// An error of the object as a whole.
