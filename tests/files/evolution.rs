@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::infer::{call, columns, records};
 use super::{Case, python};
-use crate::support::{Bucket, alluvium, history, read};
+use crate::support::{Bucket, alluvium, history, read, until};
 
 fn sorted(mut rows: Vec<Value>) -> Vec<Vec<Value>> {
     rows.sort_by_key(|row| serde_json::to_string(row).unwrap());
@@ -175,6 +175,29 @@ fn add_goes_on_with_new_columns_by_itself() {
     case.put("e.json", "{\"id\":5,\"w\":\"no\"}\n");
     let done = case.call().run();
     assert!(done.err.contains("column `w`: `\"no\"` is not true or false"), "{}", done.err);
+}
+
+#[test]
+fn add_while_it_watches() {
+    let case = Case::new("add-watch", "format: json, schema: infer");
+    case.put("a.json", "{\"id\":1}\n");
+    let call = alluvium(&["run", &case.spec, "--watch", "--interval", "100ms"]);
+    let running = call.env("IN", &case.folder.text("in")).env("LAKE", &case.folder.text("lake")).start();
+    let complete = |epochs| {
+        let folder = case.folder.path("lake/_state/complete");
+        let count = || std::fs::read_dir(&folder).map_or(0, Iterator::count);
+        until("epochs are complete", || count() >= epochs);
+    };
+    complete(1);
+    // Under its name it appears as a whole.
+    let part = case.folder.write("part", "{\"id\":2,\"x\":true}\n");
+    std::fs::rename(part, case.folder.path("in/b.json")).unwrap();
+    complete(2);
+    running.signal("INT");
+    let done = running.end();
+    assert_eq!(done.code, Some(130), "{}", done.err);
+    let expected = sorted(vec![json!([1, null]), json!([2, true])]);
+    assert_eq!(read(&case.folder.text("lake/rows")).select(&["id", "x"]), expected);
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! The fields of a JSON object as they are written: numbers keep all their digits, nested values their text.
 
+use std::borrow::Cow;
+
 use alluvium_engine::spec::ColumnType;
 use serde::de::IgnoredAny;
 
 use crate::json::too_deep;
 
 /// Name and text of every field; nothing if the line is not one JSON object.
-pub(crate) fn fields(line: &[u8]) -> Option<Vec<(String, &str)>> {
+pub(crate) fn fields(line: &[u8]) -> Option<Vec<(Cow<'_, str>, &str)>> {
     let text = std::str::from_utf8(line).ok()?.trim();
     if !text.starts_with('{') || too_deep(line) || serde_json::from_str::<IgnoredAny>(text).is_err() {
         return None;
@@ -20,7 +22,12 @@ pub(crate) fn fields(line: &[u8]) -> Option<Vec<(String, &str)>> {
             return Some(fields);
         }
         let end = value_end(bytes, at);
-        let name = serde_json::from_str(text.get(at..end)?).ok()?;
+        let written = text.get(at..end)?;
+        let name = if written.contains('\\') {
+            Cow::Owned(serde_json::from_str(written).ok()?)
+        } else {
+            Cow::Borrowed(written.trim_matches('"'))
+        };
         at = skip(bytes, end, |b| b.is_ascii_whitespace() || b == b':');
         let end = value_end(bytes, at);
         fields.push((name, text.get(at..end)?));
@@ -94,7 +101,7 @@ mod tests {
             ("g", "null"),
             ("h", "true"),
         ];
-        assert_eq!(fields(line).unwrap(), expected.map(|(name, raw)| (name.to_owned(), raw)));
+        assert_eq!(fields(line).unwrap(), expected.map(|(name, raw)| (Cow::from(name), raw)));
         assert_eq!(fields(b"{}").unwrap(), []);
         for bad in ["", "[1]", "5", "{\"a\":1", "{\"a\":1}{\"b\":2}", "{\"a\" 1}"] {
             assert!(fields(bad.as_bytes()).is_none(), "{bad}");

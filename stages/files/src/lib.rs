@@ -4,7 +4,8 @@
 //! list ─> split = object ─> get ─> unpack ─> cut into blocks of whole lines ─> decode ─> cast ─> rows
 //!                                                                                 └────────┴─> bad rows ─> rejects
 //! ```
-//! Text formats are decoded on a blocking thread that a bounded queue feeds with bytes; Parquet is read by row group.
+//! Text formats are decoded on a blocking thread that a bounded queue feeds with bytes; Parquet is read by row group. Lines
+//! that do not fit are looked at again where the spec wants to know of it.
 
 mod bytes;
 mod cells;

@@ -159,15 +159,18 @@ pub(crate) fn rescued(object: &str, fields: &[(&str, &str)]) -> Option<String> {
     if fields.is_empty() {
         return None;
     }
-    let mut text = String::from("{");
+    let most = fields.iter().map(|(name, raw)| name.len() + raw.len() + 8).sum::<usize>();
+    let mut text = String::with_capacity(most + object.len() + 32);
+    text.push('{');
     for (name, raw) in fields {
-        text.push_str(&format!("{}:{raw},", quoted(name)));
+        text.extend([quoted(name).as_str(), ":", raw, ","]);
     }
-    text.push_str(&format!("\"_file_path\":{}}}", quoted(object)));
+    text.extend(["\"_file_path\":", &quoted(object), "}"]);
     Some(text)
 }
 
 /// A text as JSON.
 pub(crate) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    // A text can always be written.
+    serde_json::to_string(text).unwrap_or_default()
 }

@@ -58,6 +58,10 @@ pub(crate) fn fits(field: &Arc<Field>, raw: &str) -> bool {
     match (field.data_type(), raw.as_bytes().first()) {
         (_, Some(b'{' | b'[')) => false,
         (DataType::Utf8, _) => true,
+        // Only what is unusual is worth a look as costly as this.
+        (DataType::Int32, _) if raw.parse::<i32>().is_ok() => true,
+        (DataType::Int64, _) if raw.parse::<i64>().is_ok() => true,
+        (DataType::Float32 | DataType::Float64, _) if raw.parse::<f64>().is_ok() => true,
         (DataType::Boolean, _) => matches!(raw, "true" | "false"),
         (_, Some(b'"')) => serde_json::from_str::<String>(raw).is_ok_and(|text| cell(field, &text).is_none()),
         _ => cell(field, raw).is_none(),
