@@ -7,7 +7,9 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Bucket, Call, Done, Numbers, Place, Running};
+use serde_json::json;
+
+use crate::support::{Bucket, Call, Done, Folder, Numbers, Place, Running, alluvium, read};
 
 const SECRET: &str = "0123456789abcdef-of-a-test";
 
@@ -164,4 +166,43 @@ fn a_second_cluster_does_not_start() {
     running[0].signal("TERM");
     all_end(running, 130);
     numbers.assert_exact();
+}
+
+#[test]
+fn a_column_that_comes_is_taken_up_by_all() {
+    let folder = Folder::new("cluster-columns");
+    let spec = "pipeline: columns\nstate: ${LAKE}/_state\nepoch: { splits: 1 }\nstages:\n  \
+                rows: { kind: files, url: \"${IN}\", format: json, schema: infer }\n  \
+                table: { kind: delta, input: rows, table: \"${LAKE}/table\" }\n";
+    let spec = folder.write("spec.yaml", spec).display().to_string();
+    let run = || {
+        let hosts = hosts(2).join(",");
+        let process = |number: &str| {
+            alluvium(&["run", &spec, "--hosts", &hosts, "--process", number])
+                .env("IN", &folder.text("in"))
+                .env("LAKE", &folder.text("lake"))
+                .env("ALLUVIUM_CLUSTER_SECRET", SECRET)
+                .start()
+        };
+        all_end(vec![process("0"), process("1")], 0)
+    };
+    for file in 0..3 {
+        folder.write(&format!("in/a{file}.json"), &format!("{{\"id\":{file}}}\n"));
+    }
+    run();
+    // Whichever process finds them, all begin anew with them; with one object an epoch, one after the other.
+    folder.write("in/b.json", "{\"id\":3,\"word\":\"w\"}\n");
+    folder.write("in/c.json", "{\"id\":4,\"size\":1.5}\n");
+    for done in run() {
+        assert!(done.out.contains("word") || done.out.contains("size"), "{}{}", done.out, done.err);
+    }
+    let rows = read(&folder.text("lake/table")).select(&["id", "word", "size"]);
+    let expected = [
+        json!([0, null, null]),
+        json!([1, null, null]),
+        json!([2, null, null]),
+        json!([3, "w", null]),
+        json!([4, null, 1.5]),
+    ];
+    assert_eq!(json!(rows), json!(expected));
 }

@@ -23,9 +23,17 @@ pub(super) enum Message {
     /// Finish the open epochs, then end.
     Drain,
     /// The sender ends because of this; nothing more will come.
-    Failed { stage: String, fault: String, resolved: Option<Resolved> },
+    Failed { fault: String, anew: Option<Anew> },
     /// The sender's workers have ended in order; whether because of a drain.
     Finished { snapshot: Snapshot, drained: bool },
+}
+
+/// What a stage has found out, with which all processes begin anew.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Anew {
+    pub(super) stage: String,
+    pub(super) message: String,
+    pub(super) resolved: Resolved,
 }
 
 /// Where the run begins.

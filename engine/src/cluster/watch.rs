@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::control::{Incoming, Message, Start, send};
+use super::control::{Anew, Incoming, Message, Start, send};
 use super::handshake::Facts;
 use super::network::Network;
 use super::{ClusterOptions, fault, mesh};
@@ -127,8 +127,12 @@ impl Cluster {
 
     /// Tells the others that this process has failed. They stop at once.
     pub(crate) fn fail(mut self, fault: &Fault) {
-        let resolved = fault.error.to_resolve().cloned();
-        self.links.tell(&Message::Failed { stage: fault.stage.clone(), fault: fault.to_string(), resolved });
+        let anew = fault.error.to_resolve().map(|resolved| Anew {
+            stage: fault.stage.clone(),
+            message: fault.error.to_string(),
+            resolved: resolved.clone(),
+        });
+        self.links.tell(&Message::Failed { fault: fault.to_string(), anew });
         self.end();
     }
 
@@ -204,15 +208,13 @@ impl Links {
                     );
                 }
                 Ok(None) => continue,
-                Ok(Some(Message::Failed { stage, fault: said, resolved })) => {
-                    let error =
-                        StageError::external(format!("{} has failed", self.options.name(process))).because(said);
-                    // All of them begin anew with what one has found out.
-                    let fault = match resolved {
-                        Some(resolved) => Fault { stage, epoch: None, error: error.resolved(resolved) },
-                        None => fault(error),
-                    };
-                    return self.raise(fault);
+                Ok(Some(Message::Failed { anew: Some(anew), .. })) => {
+                    let error = StageError::user(anew.message).resolved(anew.resolved);
+                    return self.raise(Fault { stage: anew.stage, epoch: None, error });
+                }
+                Ok(Some(Message::Failed { fault: said, anew: None })) => {
+                    let error = StageError::external(format!("{} has failed", self.options.name(process)));
+                    return self.raise(fault(error.because(said)));
                 }
                 Ok(Some(Message::Finished { snapshot, drained })) => {
                     if drained {
