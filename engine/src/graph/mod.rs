@@ -11,6 +11,7 @@
 //! stages, and sends what it staged when its frontier passes the epoch. `commit` sees the frontier of all sinks: when
 //! it passes an epoch, everything is staged everywhere, and the coordinator commits table by table.
 
+mod coalesce;
 mod commit;
 mod messages;
 mod mint;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
 use chrono::DateTime;
 use futures::{FutureExt, StreamExt};
 use timely::container::CapacityContainerBuilder;
@@ -13,6 +14,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
+use super::coalesce::Coalescer;
 use super::messages::{Assignment, Report, StagedMessage};
 use super::transform::{conform, reject_container};
 use super::{Assignments, Process, StagedStream};
@@ -43,6 +45,8 @@ struct Reading {
 /// From a reading task; the number tells which.
 type Piece = (u64, Result<Option<Read>, StageError>);
 
+type RowsOut = OutputBuilder<Epoch, CapacityContainerBuilder<Batch>>;
+
 pub(super) fn render<'scope>(
     process: &Process,
     scope: Scope<'scope, Epoch>,
@@ -57,7 +61,7 @@ pub(super) fn render<'scope>(
     let (rows_out, rows) = builder.new_output::<Batch>();
     let (rejects_out, rejects) = builder.new_output::<Batch>();
     let (reports_out, reports) = builder.new_output::<Vec<StagedMessage>>();
-    let mut rows_out = OutputBuilder::<_, CapacityContainerBuilder<Batch>>::from(rows_out);
+    let mut rows_out = RowsOut::from(rows_out);
     let mut rejects_out = OutputBuilder::<_, CapacityContainerBuilder<Batch>>::from(rejects_out);
     let mut reports_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<StagedMessage>>>::from(reports_out);
     let address = builder.operator_info().address;
@@ -71,6 +75,7 @@ pub(super) fn render<'scope>(
         let mut waiting: VecDeque<Reading> = VecDeque::new();
         let mut reading: BTreeMap<u64, Reading> = BTreeMap::new();
         let mut next = 0_u64;
+        let mut coalescer = Coalescer::default();
         move |_frontiers| {
             input.for_each(|capability, list| {
                 for assignment in list.drain(..).filter(|a| a.stage == index as u64) {
@@ -100,10 +105,11 @@ pub(super) fn render<'scope>(
                 let Some(of) = reading.get_mut(&id) else { continue };
                 let epoch = of.context.epoch;
                 let outcome = match piece {
-                    Ok(Some(Read::Rows(batch))) => conform(batch, &schema).map(|batch| {
+                    Ok(Some(Read::Rows(batch))) => {
                         of.count += batch.num_rows() as u64;
-                        rows_out.activate().session_with_builder(&of.rows).give_container(&mut Batch::from(batch));
-                    }),
+                        let full = conform(batch, &schema).and_then(|batch| coalescer.add(epoch, batch));
+                        full.map(|full| give(full, of, &mut rows_out))
+                    }
                     Ok(Some(Read::Rejects(list))) if may_reject => {
                         of.count += list.len() as u64;
                         reject_container(&name, epoch, &list).map(|mut container| {
@@ -116,9 +122,13 @@ pub(super) fn render<'scope>(
                     Ok(Some(Read::Dropped(why))) => of.drop_out(why),
                     Ok(None) => {
                         reports_out.activate().session(&of.reports).give(of.report(index));
-                        reading.remove(&id);
                         again.activate();
-                        Ok(())
+                        let ended = reading.remove(&id);
+                        let is_last = reading.values().chain(&waiting).all(|r| r.context.epoch != epoch);
+                        match ended {
+                            Some(of) if is_last => coalescer.finish(epoch).map(|rest| give(rest, &of, &mut rows_out)),
+                            _ => Ok(()),
+                        }
                     }
                     Err(error) => Err(error),
                 };
@@ -133,6 +143,13 @@ pub(super) fn render<'scope>(
         }
     });
     (rows, rejects, reports)
+}
+
+/// Hands rows on, if there are any.
+fn give(rows: Option<RecordBatch>, of: &Reading, out: &mut RowsOut) {
+    if let Some(batch) = rows {
+        out.activate().session_with_builder(&of.rows).give_container(&mut Batch::from(batch));
+    }
 }
 
 impl Reading {
