@@ -68,6 +68,11 @@ impl Log {
         Ok(epoch)
     }
 
+    /// Goes on with the table as it was opened just now.
+    pub(crate) fn replace(&mut self, opened: (DeltaTable, DeltaTableState)) {
+        self.open = Some(opened);
+    }
+
     /// The table and its newest snapshot that is known here.
     pub(crate) fn current(&self) -> Result<(&DeltaTable, &DeltaTableState), StageError> {
         self.open.as_ref().map(|(t, s)| (t, s)).ok_or_else(|| StageError::internal("the table is not open"))
