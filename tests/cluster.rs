@@ -206,3 +206,23 @@ fn a_column_that_comes_is_taken_up_by_all() {
     ];
     assert_eq!(json!(rows), json!(expected));
 }
+
+#[test]
+fn epochs_of_one_object_are_not_all_read_by_the_same_worker() {
+    let folder = Folder::new("dealt");
+    let spec = "pipeline: dealt\nstate: ${LAKE}/_state\nepoch: { splits: 1 }\nstages:\n  \
+                rows: { kind: files, url: \"${IN}\", format: json, schema: { id: bigint } }\n  \
+                table: { kind: delta, input: rows, table: \"${LAKE}/table\" }\n";
+    let spec = folder.write("spec.yaml", spec).display().to_string();
+    for file in 0..6 {
+        folder.write(&format!("in/{file}.json"), &format!("{{\"id\":{file}}}\n"));
+    }
+    let run = alluvium(&["run", &spec, "--workers", "3"]);
+    run.env("IN", &folder.text("in")).env("LAKE", &folder.text("lake")).ok();
+    // part-EPOCH-WORKER-...
+    let parts = std::fs::read_dir(folder.path("lake/table")).unwrap().map(|e| e.unwrap().file_name());
+    let names = parts.map(|n| n.into_string().unwrap()).filter(|n| n.starts_with("part-"));
+    let mut workers: Vec<String> = names.map(|n| n.split('-').nth(2).unwrap().to_owned()).collect();
+    workers.sort();
+    assert_eq!(workers, ["0", "0", "1", "1", "2", "2"]);
+}

@@ -108,9 +108,11 @@ pub(super) fn render<'scope>(
     MintStreams { assignments, notes, activator }
 }
 
-/// Gives each split to the worker that has the fewest bytes so far.
+/// Gives each split to the worker that has the fewest bytes so far. Among equals the first is another one in each epoch:
+/// epochs of few splits must not all go to the same workers.
 fn deal(binding: &Binding, fixed: bool, stages: &[String], workers: usize) -> Result<Vec<Assignment>, StageError> {
     let mut load = vec![0_u64; workers.max(1)];
+    let first = usize::try_from(binding.epoch).unwrap_or(0) % load.len();
     let mut out = Vec::new();
     for (source, splits) in &binding.splits {
         let stage = stages.iter().position(|s| s == source).ok_or_else(|| {
@@ -121,7 +123,7 @@ fn deal(binding: &Binding, fixed: bool, stages: &[String], workers: usize) -> Re
             .hint("run the old spec once more until it ends, then change it")
         })?;
         for split in splits {
-            let worker = (0..load.len()).min_by_key(|&w| load[w]).unwrap_or(0);
+            let worker = (first..load.len()).chain(0..first).min_by_key(|&w| load[w]).unwrap_or(0);
             load[worker] += split.bytes.max(1);
             let json =
                 serde_json::to_vec(split).map_err(|e| StageError::internal("a split cannot be encoded").because(e))?;
