@@ -88,10 +88,7 @@ pub(super) async fn connect(options: &ClusterOptions, facts: &Facts) -> Result<V
         let found = shared.found.lock().unwrap_or_else(PoisonError::into_inner);
         (0..count).filter(|p| *p != me && !found.get(p).is_some_and(Found::is_complete)).collect()
     };
-    let first = missing(&shared);
-    if !first.is_empty() {
-        tracing::info!("process {me} of {count} waits for the others");
-    }
+    tracing::info!("process {me} of {count} waits for the others");
     while !missing(&shared).is_empty() {
         match tokio::time::timeout_at(deadline, heard.recv()).await {
             Ok(Some(Ok(()))) => {}

@@ -32,8 +32,8 @@ pub(crate) struct Cluster {
 
 struct Links {
     options: ClusterOptions,
-    /// By process; none at this one's place.
-    peers: Vec<Option<TcpStream>>,
+    /// By process; none at this one's place. Locked while a message is sent: beats must not get in between.
+    peers: Vec<Option<Mutex<TcpStream>>>,
     faults: FaultCell,
     progress: Arc<Progress>,
     stop: Stop,
@@ -69,7 +69,7 @@ impl Cluster {
                 stream.set_read_timeout(Some(LOOK)).map_err(broken)?;
                 stream.set_write_timeout(Some(SILENCE)).map_err(broken)?;
             }
-            control.push(one);
+            control.push(one.map(Mutex::new));
             data.push(other);
         }
         let links = Arc::new(Links {
@@ -87,8 +87,8 @@ impl Cluster {
         };
         for (process, stream) in links.peers.iter().enumerate() {
             let Some(stream) = stream else { continue };
-            let incoming = Incoming::new(stream.try_clone().map_err(broken)?);
-            let links = links.clone();
+            let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).try_clone().map_err(broken)?;
+            let (links, incoming) = (links.clone(), Incoming::new(stream));
             start(format!("cluster:{process}"), Box::new(move || links.listen(process, incoming)))?;
         }
         let beating = links.clone();
@@ -165,7 +165,7 @@ impl Cluster {
         }
         for stream in self.links.peers.iter().flatten() {
             // What was sent still arrives. A connection that is closed already is fine.
-            let _ = stream.shutdown(Shutdown::Write);
+            let _ = stream.lock().unwrap_or_else(PoisonError::into_inner).shutdown(Shutdown::Write);
         }
     }
 }
@@ -175,7 +175,7 @@ impl Links {
     fn tell(&self, message: &Message) {
         for (process, stream) in self.peers.iter().enumerate() {
             if let Some(stream) = stream
-                && let Err(error) = send(stream, message)
+                && let Err(error) = send(&stream.lock().unwrap_or_else(PoisonError::into_inner), message)
             {
                 tracing::debug!(%error, "{} does not hear", self.options.name(process));
             }
