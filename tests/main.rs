@@ -14,6 +14,7 @@ mod support;
 
 mod aggregate;
 mod basic;
+mod changes;
 mod chaos;
 mod check;
 mod classify;

@@ -80,6 +80,37 @@ fn what_arrives_is_read_until_the_run_is_stopped() {
 }
 
 #[test]
+fn what_is_found_and_not_done_yet_is_told() {
+    let case = Case::new("backlog");
+    for id in 0..2_000 {
+        case.put(&format!("{id:04}.json"), id);
+    }
+    let oldest = std::fs::File::options().write(true).open(case.folder.path("in/1999.json")).unwrap();
+    let two_days = std::time::Duration::from_secs(2 * 86_400);
+    oldest.set_modified(std::time::SystemTime::now() - two_days).unwrap();
+    case.folder.write("spec.yaml", &SPEC.replace("stages:", "epoch: { splits: 1 }\nstages:"));
+    let run = case.watch();
+    case.complete(3);
+    run.signal("TERM");
+    let done = run.end();
+    assert_eq!(done.code, Some(130), "{}", done.err);
+    // Each object is one row, one epoch, and nine to thirteen bytes.
+    let epochs = read(&case.folder.text("lake/table")).rows.len();
+    assert!(done.out.contains(&format!("{epochs} rows in {epochs} epochs")), "{}", done.out);
+    let bytes: u64 = (epochs..2_000).map(|id| format!("{{\"id\":{id}}}\n").len() as u64).sum();
+    let told = format!(
+        "{} objects ({:.2} KiB) outstanding, the oldest of 2days ago",
+        thousands(2_000 - epochs),
+        bytes as f64 / 1024.0
+    );
+    assert!(done.out.contains(&told), "{told} in {}", done.out);
+}
+
+fn thousands(n: usize) -> String {
+    if n < 1_000 { n.to_string() } else { format!("{},{:03}", n / 1_000, n % 1_000) }
+}
+
+#[test]
 fn of_two_instances_the_first_goes_on() {
     let case = Case::new("two");
     case.put("a.json", 1);

@@ -42,8 +42,8 @@ def install() -> None:
     stamp.write_text(wanted)
 
 
-def generate(folder: Path, tweets: int, lines: int = 50_000) -> Path:
-    """Make the input, in files of so many lines, unless the same generator has made it before."""
+def generate(folder: Path, tweets: int, lines: int = 50_000, users: int = 100_000) -> Path:
+    """Make the input, in files of so many lines and about so many users, unless the same generator has made it before."""
     source, stamp = folder / "tweets", folder / "tweets.sha256"
     recipe = b"".join((HERE / name).read_bytes() for name in ("generate.py", "requirements.txt"))
     wanted = hashlib.sha256(recipe).hexdigest()
@@ -51,7 +51,7 @@ def generate(folder: Path, tweets: int, lines: int = 50_000) -> Path:
         say(f"generating {tweets} tweets in {source}")
         stamp.unlink(missing_ok=True)
         shutil.rmtree(source, ignore_errors=True)
-        call(PYTHON, HERE / "generate.py", source, tweets, lines, SEED)
+        call(PYTHON, HERE / "generate.py", source, tweets, lines, SEED, users)
         stamp.write_text(wanted)
     for file in source.iterdir():  # every engine finds its input in the page cache
         file.read_bytes()

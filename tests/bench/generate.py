@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Synthetic tweets as newline-delimited JSON, for the benchmark.
 
-Usage: generate.py OUT [N=1000000] [FILE_LINES=50000] [SEED=7]
+Usage: generate.py OUT [N=1000000] [FILE_LINES=50000] [SEED=7] [USERS=100000]
 
 Writes OUT/tweets-00000.json, ... Each file is drawn from its own seed, so the output depends
-on (N, FILE_LINES, SEED) only, memory does not grow with N, and a larger N begins with the same
+on (N, FILE_LINES, SEED, USERS) only, memory does not grow with N, and a larger N begins with the same
 full files as a smaller one. The shape: about 78 characters of text, 50% of the tweets mention
-nobody, 45% one user, 5% two or three; mentioned users follow Zipf's law over 100,000 names;
+nobody, 45% one user, 5% two or three; mentioned users follow Zipf's law over USERS names;
 sentiment is "0" or "4"; every date is PDT, between 6 April and 24 June 2009.
 Needs numpy; the same numpy version gives the same bytes.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-USERS, WORDS, DAYS = 100_000, 20_000, 80
+WORDS, DAYS = 20_000, 80
 FIRST_DAY = date(2009, 4, 6)
 LETTERS = np.array(list("eeeetttaaaooiinnsshhrrddllcumwfgypbvk"))
 COMMON = ["I", "the", "to", "a", "my", "and", "you", "is", "it", "for"]
@@ -34,11 +34,11 @@ def letters(rng: np.random.Generator, count: int, low: int, high: int) -> list[s
     return ["".join(row[:length]) for row, length in zip(grid, lengths)]
 
 
-def vocabulary(seed: int) -> tuple[list[str], list[str]]:
+def vocabulary(seed: int, count: int) -> tuple[list[str], list[str]]:
     """User names and words, both from the most to the least frequent."""
     rng = np.random.default_rng(seed)
     users = []
-    for i, base in enumerate(letters(rng, USERS, 4, 11)):
+    for i, base in enumerate(letters(rng, count, 4, 11)):
         # Every name is unique; some have capitals and underscores, which tests lower-casing.
         users.append(f"{base.capitalize()}_{i}" if i % 7 == 0 else f"{base}{i}")
     words = COMMON + letters(rng, WORDS - len(COMMON), 2, 10)
@@ -61,14 +61,14 @@ def draw(rng: np.random.Generator, cumulative: np.ndarray, size: int) -> list[in
 def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         sys.exit(__doc__)
-    numbers = [int(value) for value in sys.argv[2:5]]
-    total, per_file, seed = numbers + [1_000_000, 50_000, 7][len(numbers):]
+    numbers = [int(value) for value in sys.argv[2:6]]
+    total, per_file, seed, names = numbers + [1_000_000, 50_000, 7, 100_000][len(numbers):]
     out = Path(sys.argv[1])
     out.mkdir(parents=True, exist_ok=True)
 
     started = time.time()
-    users, words = vocabulary(seed)
-    mention_law, word_law, author_law = zipf(USERS, 1.0), zipf(WORDS, 0.9), zipf(USERS, 0.8)
+    users, words = vocabulary(seed, names)
+    mention_law, word_law, author_law = zipf(names, 1.0), zipf(WORDS, 0.9), zipf(names, 0.8)
     days = [(FIRST_DAY + timedelta(d)).strftime("%a %b %d ") for d in range(DAYS)]
     times = [f"{s // 3600:02}:{s // 60 % 60:02}:{s % 60:02} PDT 2009" for s in range(86_400)]
     encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -6,7 +6,7 @@ use super::keys::{known_keys, own_config, with_engine_keys};
 use super::{Edge, Plan, PlannedStage, hash, order, rejects, whole};
 use crate::registry::{Config, Kind, Registry, StageSettings};
 use crate::spec::{Key, Problem, Problems, Spec, StageSpec, closest, help, place, validate};
-use crate::stage::{Input, ResolveContext, Role};
+use crate::stage::{DIFF, Input, ResolveContext, Role};
 use crate::storage::Storage;
 
 /// Compiles a spec.
@@ -92,6 +92,15 @@ impl<'a> Compiler<'a> {
         let Some((mut edges, inputs, mut lineage)) = self.inputs(stage, kind.role) else { return };
         match config.check(&inputs) {
             Err(problems) => self.report(stage, problems),
+            Ok(outputs) if outputs.changes.is_none() && inputs.iter().any(|i| i.changes.is_some()) => {
+                self.problems.extend(whole::unfit_changes(stage, kind.name, &inputs));
+            }
+            Ok(outputs) if outputs.schema.index_of(DIFF).is_ok() != outputs.changes.is_some() => {
+                let problem = Problem::new(format!("`{}` gives a column `{DIFF}`", stage.name.name)).help(
+                    "the name is taken: it says how often a row is added or taken away. Give the column another one",
+                );
+                self.report(stage, vec![problem]);
+            }
             Ok(mut outputs) => {
                 for (edge, at) in edges.iter_mut().zip(0..) {
                     let input = if kind.role == Role::Operator { at } else { 0 };
@@ -190,7 +199,7 @@ impl<'a> Compiler<'a> {
             let from = self.spec.stages.iter().position(|s| s.name.name == reference.stage)?;
             let upstream = self.done.get(&from)?;
             let schema = if reference.rejects { rejects::schema() } else { upstream.outputs.schema.clone() };
-            let keys = upstream.outputs.keys.clone().filter(|_| !reference.rejects);
+            let changes = upstream.outputs.changes.clone().filter(|_| !reference.rejects);
             if reference.rejects && !upstream.outputs.rejects {
                 let problem = Problem::new(format!("`{}` rejects no rows", reference.stage))
                     .at(reference.span.clone())
@@ -207,10 +216,10 @@ impl<'a> Compiler<'a> {
             }
             edges.push(Edge { from, rejects: reference.rejects, route: Default::default() });
             let evolved = if reference.rejects { Vec::new() } else { upstream.outputs.evolved.clone() };
-            let input = Input { from: reference.text(), schema, keys, evolved };
+            let input = Input { from: reference.text(), schema, changes, evolved };
             match inputs.first() {
                 Some(first) if role != Role::Operator => {
-                    if first.schema.fields() != input.schema.fields() || first.keys != input.keys {
+                    if first.schema.fields() != input.schema.fields() || first.changes != input.changes {
                         let problem = Problem::new(format!("`{}` and `{}` have different columns", first.from, input.from))
                             .at(reference.span.clone())
                             .label("cannot be merged")

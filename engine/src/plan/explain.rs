@@ -7,7 +7,7 @@ use arrow::datatypes::SchemaRef;
 use super::{Plan, PlannedStage, reject_schema};
 use crate::secret;
 use crate::spec::type_name;
-use crate::stage::{Role, Route};
+use crate::stage::{Role, Route, without_diff};
 
 /// The plan for a person: stages in order, columns on every edge, routes, guarantees per table.
 pub fn explain(plan: &Plan) -> String {
@@ -56,10 +56,13 @@ fn stage_lines(plan: &Plan, stage: &PlannedStage, out: &mut String) -> std::fmt:
         };
         writeln!(out, "   from     {from}{port}, {route}")?;
     }
-    match (stage.role, &stage.outputs.keys) {
+    match (stage.role, &stage.outputs.changes) {
         (Role::Sink, _) => {}
         (_, None) => writeln!(out, "   rows     {}", columns(&stage.outputs.schema))?,
-        (_, Some(keys)) => writeln!(out, "   upserts  {}  by {}", columns(&stage.outputs.schema), keys.join(", "))?,
+        (_, Some(changes)) => {
+            let by = if changes.keys.is_empty() { String::new() } else { format!("  by {}", changes.keys.join(", ")) };
+            writeln!(out, "   changes  {}{by}", columns(&without_diff(&stage.outputs.schema)))?;
+        }
     }
     if stage.outputs.rejects {
         writeln!(out, "   rejects  {}", columns(&reject_schema()))?;

@@ -3,9 +3,25 @@
 use std::collections::BTreeMap;
 
 use super::PlannedStage;
-use crate::spec::{Problem, Spec};
-use crate::stage::Role;
+use crate::spec::{Problem, Spec, StageSpec};
+use crate::stage::{Input, Role};
 use crate::storage::absolute;
+
+/// Rows that are changes, for a kind that would take each of them for one more row.
+pub(super) fn unfit_changes(stage: &StageSpec, kind: &str, inputs: &[Input]) -> Option<Problem> {
+    let at = inputs.iter().position(|i| i.changes.is_some())?;
+    let reference = stage.inputs.get(at)?;
+    let problem = Problem::new(format!(
+        "`{}` gives changes, rows that come and go, and kind `{kind}` knows only rows that come",
+        reference.stage
+    ));
+    Some(
+        problem
+            .at(reference.span.clone())
+            .label("gives changes")
+            .help("put this stage before the one that gives changes, or use a kind that takes them, such as `sql`"),
+    )
+}
 
 /// Two stages must not write one table.
 pub(super) fn tables(spec: &Spec, done: &BTreeMap<usize, PlannedStage>) -> Vec<Problem> {

@@ -74,7 +74,7 @@ pub struct EpochLimits {
 
 impl Default for EpochLimits {
     fn default() -> Self {
-        Self { bytes: ByteSize(64_000_000), splits: 1_000, rows: None, open: 3 }
+        Self { bytes: ByteSize(64_000_000), splits: 1_000, rows: None, open: 2 }
     }
 }
 

@@ -6,7 +6,7 @@ use arrow::datatypes::SchemaRef;
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-use super::{ResolveContext, Stage, StageContext, StageError};
+use super::{Changes, ResolveContext, Stage, StageContext, StageError};
 use crate::spec::Problem;
 use crate::storage::Finding;
 
@@ -80,9 +80,10 @@ pub struct Input {
     pub from: String,
     /// Columns of its rows.
     pub schema: SchemaRef,
-    /// Set when the rows are upserts: each replaces the earlier row with the same values in these columns, and there
-    /// is at most one per epoch.
-    pub keys: Option<Vec<String>>,
+    /// Set when the rows are changes; the schema has the column [`DIFF`](super::DIFF) then. Otherwise rows are only added.
+    /// A stage that does not give changes itself when it gets some ([`Outputs::changes`]) is taken for one that knows only
+    /// rows that are added, and the spec is refused.
+    pub changes: Option<Changes>,
     /// Columns that have come since the first run, because the spec asks for whatever comes; see [`Outputs::evolved`].
     pub evolved: Vec<String>,
 }
@@ -132,8 +133,8 @@ pub struct Resolved {
 pub struct Outputs {
     /// Columns of the rows it emits.
     pub schema: SchemaRef,
-    /// See [`Input::keys`].
-    pub keys: Option<Vec<String>>,
+    /// See [`Input::changes`].
+    pub changes: Option<Changes>,
     /// It may reject rows into its port `STAGE.rejects`; the name is what the spec must say for that to be allowed.
     pub rejects: bool,
     /// It computes for long: the engine runs it on a thread of its own, and the worker goes on.
@@ -158,7 +159,7 @@ impl Outputs {
     pub fn rows(schema: SchemaRef) -> Self {
         Self {
             schema,
-            keys: None,
+            changes: None,
             rejects: false,
             heavy: false,
             table: None,
@@ -174,7 +175,7 @@ impl Outputs {
     pub fn passing(inputs: &[Input]) -> Self {
         let mut outputs =
             Self::rows(inputs.first().map_or_else(|| arrow::datatypes::Schema::empty().into(), |i| i.schema.clone()));
-        outputs.keys = inputs.first().and_then(|i| i.keys.clone());
+        outputs.changes = inputs.first().and_then(|i| i.changes.clone());
         outputs
     }
 }

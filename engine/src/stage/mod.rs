@@ -13,6 +13,7 @@
 //!
 //! Progress, backpressure, faults, rejects, exactly-once and metrics come from the engine.
 
+mod changes;
 mod config;
 mod context;
 mod error;
@@ -21,6 +22,7 @@ mod sink;
 mod source;
 mod transform;
 
+pub use changes::{Changes, DIFF, diffs, with_diff, without_diff};
 pub use config::{Input, Outputs, Resolved, Role, Route, StageConfig, StateSchema, Table};
 pub use context::{ResolveContext, Shared, StageContext};
 pub use error::{Domain, Fault, StageError};

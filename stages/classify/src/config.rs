@@ -141,19 +141,11 @@ impl StageConfig for Classify {
         }
         self.check_labels(&mut problems);
         self.check_names(input, &mut problems);
-        if let Some(keys) = &input.keys {
-            problems.push(
-                Problem::field(
-                    "text",
-                    format!("`{}` gives upserts by {}, which cannot be classified yet", input.from, keys.join(", ")),
-                )
-                .label("here"),
-            );
-        }
         if !problems.is_empty() {
             return Err(problems);
         }
         let mut outputs = Outputs::rows(self.schema(&input.schema));
+        outputs.changes.clone_from(&input.changes);
         outputs.heavy = true;
         outputs.lineage = self.lineage();
         Ok(outputs)

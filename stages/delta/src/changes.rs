@@ -1,7 +1,7 @@
-//! The changed rows of an epoch: of each key the newest.
+//! The changed rows of an epoch: of each key the newest, and the keys that are gone.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use alluvium_engine::arrow::array::{BooleanArray, RecordBatch, UInt32Array};
 use alluvium_engine::arrow::compute::{concat_batches, take_record_batch};
@@ -10,8 +10,10 @@ use alluvium_engine::arrow::error::ArrowError;
 use alluvium_engine::arrow::ipc::reader::StreamReader;
 use alluvium_engine::arrow::ipc::writer::StreamWriter;
 use alluvium_engine::arrow::row::{OwnedRow, RowConverter, Rows, SortField};
-use alluvium_engine::stage::{StageError, Staged};
+use alluvium_engine::arrow::util::display::array_value_to_string;
+use alluvium_engine::stage::{StageError, Staged, diffs};
 
+use crate::counted::add_up;
 use crate::table::Target;
 
 /// Compares rows of one key.
@@ -40,6 +42,8 @@ pub(crate) struct Changes {
     batch: RecordBatch,
     /// The row of each key, and what `latest_by` says of it.
     rows: HashMap<OwnedRow, (u32, Option<OwnedRow>)>,
+    /// Keys that have no row any more.
+    gone: HashSet<OwnedRow>,
 }
 
 fn broken(error: ArrowError) -> StageError {
@@ -48,7 +52,7 @@ fn broken(error: ArrowError) -> StageError {
 
 impl Changes {
     /// Of each key the newest row; of rows that are equally new always the same one.
-    pub(crate) fn new(batches: &[RecordBatch], target: &Target) -> Result<Self, StageError> {
+    fn new(batches: &[RecordBatch], target: &Target) -> Result<Self, StageError> {
         Self::build(batches, target)
             .map_err(broken)?
             .ok_or_else(|| StageError::internal("the input gave two rows of one key in one epoch"))
@@ -75,7 +79,44 @@ impl Changes {
                 }
             }
         }
-        Ok(Some(Self { key, latest, batch, rows }))
+        Ok(Some(Self { key, latest, batch, rows, gone: HashSet::new() }))
+    }
+
+    /// Rows that come and go, added up: a key has the row that comes, or none.
+    fn counted(batches: &[RecordBatch], target: &Target) -> Result<Self, StageError> {
+        let batch = add_up(batches, &target.schema)?;
+        let key = Order::new(&target.schema, target.keys.clone()).map_err(broken)?;
+        let keys = key.rows(&batch).map_err(broken)?;
+        let numbers = diffs(&batch)?.ok_or_else(|| StageError::internal("changes are not counted"))?;
+        let mut rows: HashMap<OwnedRow, (u32, Option<OwnedRow>)> = HashMap::new();
+        let mut gone = HashSet::new();
+        for ((place, key), number) in (0_u32..).zip(&keys).zip(numbers.values()) {
+            if *number < 0 {
+                gone.insert(key.owned());
+            } else if *number > 1 || rows.insert(key.owned(), (place, None)).is_some() {
+                return Err(several(&batch, place, target));
+            }
+        }
+        gone.retain(|key| !rows.contains_key(key));
+        let columns = batch.columns()[..target.schema.fields().len()].to_vec();
+        let batch = RecordBatch::try_new(target.schema.clone(), columns).map_err(broken)?;
+        Ok(Self { key, latest: None, batch, rows, gone })
+    }
+
+    /// What a writer hands over of the rows that it was given.
+    pub(crate) fn stage(batches: &[RecordBatch], target: &Target) -> Result<Vec<Staged>, StageError> {
+        let rows = if target.counted {
+            // The rows of a key may be on several workers: only the committer sees all.
+            add_up(batches, &target.schema)?
+        } else {
+            Self::new(batches, target)?.newest().map_err(broken)?
+        };
+        let encode = || {
+            let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema())?;
+            writer.write(&rows)?;
+            writer.into_inner()
+        };
+        if rows.num_rows() == 0 { Ok(Vec::new()) } else { Ok(vec![Staged(encode().map_err(broken)?)]) }
     }
 
     /// What writers have handed over.
@@ -85,22 +126,12 @@ impl Changes {
             let reader = StreamReader::try_new(item.0.as_slice(), None).map_err(broken)?;
             batches.extend(reader.collect::<Result<Vec<_>, _>>().map_err(broken)?);
         }
-        Self::new(&batches, target)
+        if target.counted { Self::counted(&batches, target) } else { Self::new(&batches, target) }
     }
 
-    /// To hand over: the rows that are the newest of their key.
-    pub(crate) fn encode(&self) -> Result<Vec<Staged>, StageError> {
-        let encode = || {
-            let rows = self.newest()?;
-            let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema())?;
-            writer.write(&rows)?;
-            writer.into_inner()
-        };
-        if self.rows.is_empty() { Ok(Vec::new()) } else { Ok(vec![Staged(encode().map_err(broken)?)]) }
-    }
-
+    /// Keys that change.
     pub(crate) fn len(&self) -> usize {
-        self.rows.len()
+        self.rows.len() + self.gone.len()
     }
 
     /// The rows, in the order in which they came.
@@ -123,7 +154,7 @@ impl Changes {
         for (row, key) in keys.iter().enumerate() {
             let key = key.owned();
             let newer = match (self.rows.get(&key), &moments) {
-                (None, _) => false,
+                (None, _) => self.gone.contains(&key),
                 (Some((_, Some(change))), Some(moments)) if moments.row(row) > change.row() => {
                     self.rows.remove(&key);
                     false
@@ -134,4 +165,17 @@ impl Changes {
         }
         Ok(BooleanArray::from(replaced))
     }
+}
+
+/// Rows that should be one.
+fn several(batch: &RecordBatch, place: u32, target: &Target) -> StageError {
+    let value = |name: &String| {
+        let column = batch.column_by_name(name)?;
+        let text = array_value_to_string(column, usize::try_from(place).ok()?).ok()?;
+        Some(format!("{name} = {text}"))
+    };
+    let key: Vec<String> = target.keys.iter().filter_map(value).collect();
+    StageError::user(format!("the input has several rows with the key {}", key.join(", "))).hint(
+        "`key:` must name columns that tell every row from every other; a `dedup` stage before keeps one row per key",
+    )
 }

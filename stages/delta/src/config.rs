@@ -3,7 +3,8 @@
 use alluvium_engine::arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use alluvium_engine::spec::{Problem, type_name};
 use alluvium_engine::stage::{
-    Committer, Input, Outputs, ResolveContext, Role, Sink, Stage, StageConfig, StageContext, StageError, Table, Writer,
+    Changes, Committer, Input, Outputs, ResolveContext, Role, Sink, Stage, StageConfig, StageContext, StageError,
+    Table, Writer, without_diff,
 };
 
 use alluvium_engine::storage::Finding;
@@ -57,10 +58,13 @@ pub(crate) enum Mode {
     /// Rows are added.
     #[default]
     Append,
-    /// A row replaces the one with the same key; readers see one row per key. An `aggregate` says itself what the key
-    /// is; for other rows give `key` and `latest_by`. Files that hold an older row of a changed key are rewritten, so
+    /// A row replaces the one with the same key; readers see one row per key. Stages whose rows come and go, such as
+    /// `aggregate`, say themselves what the key is; for other rows give `key` and `latest_by`. Files that hold an older row of a changed key are rewritten, so
     /// this is for tables of up to some million rows.
     Upsert,
+    /// For rows that come and go: each change is added as a row, and the column `_diff` says how often it comes (positive) or
+    /// goes (negative). What holds is the sum.
+    Changes,
 }
 
 /// What to do when the table has other columns than the rows.
@@ -121,6 +125,7 @@ impl StageConfig for Delta {
         }
         let mode = match self.mode {
             Mode::Append => "append",
+            Mode::Changes => "log of changes",
             Mode::Upsert => "upsert",
         };
         let mut outputs = Outputs::passing(inputs);
@@ -129,13 +134,12 @@ impl StageConfig for Delta {
     }
 
     fn build(&self, context: &StageContext) -> Result<Stage, StageError> {
-        let schema = context
-            .inputs
-            .first()
-            .map(|i| i.schema.clone())
-            .ok_or_else(|| StageError::internal("the stage has no input"))?;
-        let keys = context.inputs.first().and_then(|i| i.keys.clone()).unwrap_or_else(|| self.key.clone());
-        let target = Target::new(self.clone(), schema, keys, context)?;
+        let input = context.inputs.first().ok_or_else(|| StageError::internal("the stage has no input"))?;
+        let known = input.changes.as_ref().map(|c| c.keys.clone()).filter(|keys| !keys.is_empty());
+        let counted = self.mode == Mode::Upsert && input.changes.is_some();
+        let schema = if counted { without_diff(&input.schema) } else { input.schema.clone() };
+        let keys = known.unwrap_or_else(|| self.key.clone());
+        let target = Target::new(self.clone(), schema, keys, counted, context)?;
         Ok(Stage::sink(DeltaSink { target, worker: context.worker }))
     }
 }
@@ -143,20 +147,18 @@ impl StageConfig for Delta {
 impl Delta {
     fn keys(&self, input: &Input) -> Vec<Problem> {
         let mut problems = Vec::new();
-        match (self.mode, &input.keys) {
-            (Mode::Append, Some(keys)) => problems.push(
-                Problem::field(
-                    "mode",
-                    format!(
-                        "`{}` gives the new row of each {}, and appending would keep every older one",
-                        input.from,
-                        keys.join(", ")
-                    ),
-                )
-                .label("appends")
-                .help("set `mode: upsert`"),
+        match (self.mode, &input.changes) {
+            (Mode::Append, Some(_)) => problems.push(
+                Problem::field("mode", format!("`{}` gives changes: rows that come and go", input.from))
+                    .label("appends")
+                    .help("set `mode: upsert` for a table of what holds, or `mode: changes` for a log of the changes"),
             ),
-            (Mode::Append, None) => {
+            (Mode::Changes, None) => problems.push(
+                Problem::field("mode", format!("`{}` gives rows that only come", input.from))
+                    .label("for rows that come and go")
+                    .help("set `mode: append`"),
+            ),
+            (Mode::Append, None) | (Mode::Changes, Some(_)) => {
                 for (name, given) in [("key", !self.key.is_empty()), ("latest_by", self.latest_by.is_some())] {
                     if given {
                         problems.push(
@@ -167,8 +169,10 @@ impl Delta {
                     }
                 }
             }
-            (Mode::Upsert, Some(keys)) => {
-                if !self.key.is_empty() && &self.key != keys {
+            (Mode::Upsert, Some(Changes { keys })) => {
+                if keys.is_empty() {
+                    problems.extend(self.named_key(input));
+                } else if !self.key.is_empty() && &self.key != keys {
                     problems.push(
                         Problem::field("key", format!("`{}` gives one row per {}", input.from, keys.join(", ")))
                             .label("another key")
@@ -179,20 +183,29 @@ impl Delta {
                     problems.push(
                         Problem::field(
                             "latest_by",
-                            format!("`{}` gives at most one row per key and epoch", input.from),
+                            format!("`{}` says itself which row goes and which one comes", input.from),
                         )
                         .label("not needed")
                         .help("remove `latest_by`"),
                     );
                 }
             }
-            (Mode::Upsert, None) => problems.extend(self.own_key(input)),
+            (Mode::Upsert, None) => {
+                problems.extend(self.named_key(input));
+                if !self.key.is_empty() && self.latest_by.is_none() {
+                    problems.push(
+                        Problem::field("key", "several rows may have the same key, and it is not known which one is the newest")
+                            .label("needs `latest_by`")
+                            .help("add `latest_by: column`, such as a time of change: with equal input the table is then always the same"),
+                    );
+                }
+            }
         }
         problems
     }
 
-    /// Rows without a key of their own: the stage must say what it is, and which row wins.
-    fn own_key(&self, input: &Input) -> Vec<Problem> {
+    /// Rows without a key of their own: the stage must say what it is.
+    fn named_key(&self, input: &Input) -> Vec<Problem> {
         let mut problems = Vec::new();
         let names = || input.schema.fields().iter().map(|f| f.name().as_str());
         if self.key.is_empty() {
@@ -202,13 +215,11 @@ impl Delta {
                     format!("`{}` gives rows without a key, so it is not known which row replaces which", input.from),
                 )
                 .label("needs a key")
-                .help("add `key: [column]` and `latest_by: column`, or put an `aggregate` before it"),
-            );
-        } else if self.latest_by.is_none() {
-            problems.push(
-                Problem::field("key", "several rows may have the same key, and it is not known which one is the newest")
-                    .label("needs `latest_by`")
-                    .help("add `latest_by: column`, such as a time of change: with equal input the table is then always the same"),
+                .help(if input.changes.is_some() {
+                    "add `key: [column]`"
+                } else {
+                    "add `key: [column]` and `latest_by: column`, or put an `aggregate` before it"
+                }),
             );
         }
         let places = self.key.iter().enumerate().map(|(at, name)| (format!("key.{at}"), name));
@@ -312,14 +323,14 @@ struct DeltaSink {
 impl Sink for DeltaSink {
     fn writer(&self) -> Box<dyn Writer> {
         match self.target.config.mode {
-            Mode::Append => Box::new(AppendWriter::new(self.target.clone(), self.worker)),
+            Mode::Append | Mode::Changes => Box::new(AppendWriter::new(self.target.clone(), self.worker)),
             Mode::Upsert => Box::new(UpsertWriter::new(self.target.clone())),
         }
     }
 
     fn committer(&self) -> Option<Box<dyn Committer>> {
         Some(match self.target.config.mode {
-            Mode::Append => Box::new(AppendCommitter::new(self.target.clone())),
+            Mode::Append | Mode::Changes => Box::new(AppendCommitter::new(self.target.clone())),
             Mode::Upsert => Box::new(UpsertCommitter::new(self.target.clone())),
         })
     }

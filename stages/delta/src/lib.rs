@@ -11,6 +11,7 @@ mod append;
 mod changes;
 mod commit;
 mod config;
+mod counted;
 mod file;
 mod maintain;
 mod query;

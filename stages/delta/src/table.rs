@@ -30,6 +30,8 @@ pub(crate) struct Target {
     pub(crate) schema: SchemaRef,
     /// Key columns, for upserts.
     pub(crate) keys: Vec<String>,
+    /// For upserts: rows come with a number, how often they are added or taken away.
+    pub(crate) counted: bool,
     /// Columns that the source has got since the first run, which the table may get without being asked.
     pub(crate) evolved: Vec<String>,
     /// Identity under which the table remembers the epoch: `pipeline/stage`.
@@ -43,13 +45,14 @@ impl Target {
         config: Delta,
         schema: SchemaRef,
         keys: Vec<String>,
+        counted: bool,
         context: &StageContext,
     ) -> Result<Self, StageError> {
         let url = absolute(config.table.trim_end_matches('/'))?;
         let app = format!("{}/{}", context.pipeline, context.stage);
         let options = context.storage.options().clone().into_iter().collect();
         let evolved = context.inputs.first().map(|i| i.evolved.clone()).unwrap_or_default();
-        Ok(Self { config, schema, keys, evolved, app, url, options })
+        Ok(Self { config, schema, keys, counted, evolved, app, url, options })
     }
 
     /// A table that is only read.
@@ -57,7 +60,7 @@ impl Target {
         let url = absolute(config.table.trim_end_matches('/'))?;
         let options = storage.options().clone().into_iter().collect();
         let (schema, app) = (Schema::empty().into(), String::new());
-        Ok(Self { config, schema, keys: Vec::new(), evolved: Vec::new(), app, url, options })
+        Ok(Self { config, schema, keys: Vec::new(), counted: false, evolved: Vec::new(), app, url, options })
     }
 
     /// The table's URL, safe to show.

@@ -50,7 +50,7 @@ impl Writer for UpsertWriter {
     }
 
     async fn seal(&mut self, epoch: Epoch) -> Result<Vec<Staged>, StageError> {
-        Changes::new(&self.open.remove(&epoch).unwrap_or_default(), &self.target)?.encode()
+        Changes::stage(&self.open.remove(&epoch).unwrap_or_default(), &self.target)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use alluvium_engine::spec::Problem;
-use alluvium_engine::stage::{Input, Outputs, Role, Stage, StageConfig, StageContext, StageError};
+use alluvium_engine::stage::{Changes, Input, Outputs, Role, Stage, StageConfig, StageContext, StageError};
 
 use crate::query::Query;
 use crate::transform::SqlTransform;
@@ -54,20 +54,6 @@ impl StageConfig for Sql {
 
     fn check(&self, inputs: &[Input]) -> Result<Outputs, Vec<Problem>> {
         let Some(input) = inputs.first() else { return Err(vec![Problem::new("the stage has no input")]) };
-        if let Some(keys) = &input.keys {
-            return Err(vec![
-                Problem::field(
-                    "query",
-                    format!(
-                        "`{}` gives upserts by {}, and a query cannot tell the old row from the new one yet",
-                        input.from,
-                        keys.join(", ")
-                    ),
-                )
-                .label("runs on upserts")
-                .help("put this stage before the one that aggregates"),
-            ]);
-        }
         let query = Query::plan(&self.query, &input.schema).map_err(|refused| vec![refused.problem("query")])?;
         let mut seen = BTreeSet::new();
         let twice: Vec<Problem> = query
@@ -85,6 +71,8 @@ impl StageConfig for Sql {
             return Err(twice);
         }
         let mut outputs = Outputs::rows(query.schema());
+        // Without its key a row may be there several times.
+        outputs.changes = input.changes.as_ref().map(|c| Changes { keys: query.renamed(&c.keys).unwrap_or_default() });
         outputs.rejects = self.on_bad_row == OnBadRow::Quarantine;
         Ok(outputs)
     }

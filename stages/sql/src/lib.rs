@@ -4,6 +4,7 @@
 //! its work. That is only right for queries in which each output row depends on one input row; others are refused when
 //! the spec is checked.
 
+mod carry;
 mod config;
 mod functions;
 mod query;

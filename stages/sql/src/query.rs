@@ -8,6 +8,7 @@ use alluvium_engine::arrow::compute::{CastOptions, cast_with_options};
 use alluvium_engine::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use alluvium_engine::arrow::error::ArrowError;
 use alluvium_engine::spec::timestamp;
+use alluvium_engine::stage::DIFF;
 use datafusion::catalog::default_table_source::source_as_provider;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::error::DataFusionError;
@@ -18,6 +19,7 @@ use datafusion::physical_plan::execution_plan::reset_plan_states;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use futures::StreamExt;
 
+use crate::carry::{carry, origins, untouched};
 use crate::functions;
 use crate::refused::{Refused, refuse};
 use crate::slot::Slot;
@@ -37,6 +39,8 @@ pub struct Query {
     plan: Arc<dyn ExecutionPlan>,
     task: Arc<TaskContext>,
     schema: SchemaRef,
+    /// For each column the input's column that it is, if it is one.
+    origins: Vec<Option<String>>,
     runs: u32,
 }
 
@@ -55,15 +59,28 @@ impl Query {
         let select = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let frame = futures::executor::block_on(context.sql_with_options(sql, select)).map_err(|e| refuse(e, input))?;
         row_wise(frame.logical_plan())?;
-        let plan = futures::executor::block_on(frame.create_physical_plan()).map_err(|e| refuse(e, input))?;
+        let (state, mut logical) = frame.into_parts();
+        if input.index_of(DIFF).is_ok() {
+            untouched(&logical)?;
+            logical = carry(logical).map_err(|e| refuse(e, input))?;
+        }
+        let origins = origins(&logical);
+        let plan = futures::executor::block_on(state.create_physical_plan(&logical)).map_err(|e| refuse(e, input))?;
         let fields: Vec<Field> =
             plan.schema().fields().iter().map(|f| Field::new(f.name(), normal(f.data_type()), true)).collect();
-        Ok(Self { slot, plan, task: context.task_ctx(), schema: Arc::new(Schema::new(fields)), runs: 0 })
+        Ok(Self { slot, plan, task: context.task_ctx(), schema: Arc::new(Schema::new(fields)), origins, runs: 0 })
     }
 
     /// Columns of the output, in the types that tables keep.
     pub fn schema(&self) -> SchemaRef {
         self.schema.clone()
+    }
+
+    /// The names that columns of the input have in the output; nothing if one of them is not there as it was, or if a row
+    /// may become several.
+    pub fn renamed(&self, columns: &[String]) -> Option<Vec<String>> {
+        let place = |column: &String| self.origins.iter().position(|o| o.as_ref() == Some(column));
+        columns.iter().map(|c| Some(self.schema.field(place(c)?).name().clone())).collect()
     }
 
     /// Runs on one batch to its end.

@@ -25,13 +25,13 @@ impl StageConfig for Mask {
     const ROLE: Role = Role::Transform;
 
     fn check(&self, inputs: &[Input]) -> Result<Outputs, Vec<Problem>> {
-        // With upserts the key may be masked as well, and then two keys may become one: rather none of them.
-        let fields = inputs.iter().filter(|i| i.keys.is_none()).flat_map(|i| i.schema.fields());
+        // Among changes the key may be masked as well, and then two keys may become one: rather none of them.
+        let fields = inputs.iter().filter(|i| i.changes.is_none()).flat_map(|i| i.schema.fields());
         let texts: Vec<_> = fields.filter(|f| f.data_type() == &DataType::Utf8).map(|f| f.name().as_str()).collect();
         if texts.contains(&self.column.as_str()) {
             return Ok(Outputs::passing(inputs));
         }
-        let wrong = format!("there is no text column `{}` outside of upserts", self.column);
+        let wrong = format!("there is no text column `{}` outside of changes", self.column);
         Err(vec![Problem::field("column", wrong).label("here").suggest(&self.column, texts, "text columns")])
     }
 

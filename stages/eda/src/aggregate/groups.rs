@@ -7,7 +7,7 @@ use alluvium_engine::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Float
 use alluvium_engine::arrow::datatypes::{DataType, Float64Type, Int64Type, SchemaRef};
 use alluvium_engine::arrow::error::ArrowError;
 use alluvium_engine::arrow::row::{RowConverter, Rows, SortField};
-use alluvium_engine::stage::StageError;
+use alluvium_engine::stage::{StageError, with_diff};
 
 use super::accumulator::{Total, Totals};
 use super::columns::{Column, Function, Shape};
@@ -57,7 +57,7 @@ impl Codec {
             extremes: extremes.collect::<Result<_, _>>()?,
             columns: shape.columns.clone(),
             key_columns: shape.keys().len(),
-            output: shape.output.clone(),
+            output: with_diff(&shape.output),
         })
     }
 
@@ -91,20 +91,22 @@ impl Codec {
         Totals(self.columns.iter().map(|c| Total::none(c.function, c.input.is_floating())).collect())
     }
 
-    /// Rows of keys and finished aggregates.
-    pub(crate) fn rows(&self, groups: &[(Key, Totals)]) -> Result<RecordBatch, StageError> {
-        let mut columns = self.key_arrays(groups)?;
+    /// Rows of keys and finished aggregates, each with its number.
+    pub(crate) fn rows(&self, groups: &[(Key, Totals, i64)]) -> Result<RecordBatch, StageError> {
+        let mut columns = self.key_arrays(groups.iter().map(|(key, ..)| key))?;
         for (at, (column, extreme)) in self.columns.iter().zip(&self.extremes).enumerate() {
-            let totals = || groups.iter().filter_map(|(_, t)| t.0.get(at));
+            let totals = || groups.iter().filter_map(|(_, t, _)| t.0.get(at));
             columns.push(finish(column, extreme.as_ref(), totals)?);
         }
+        columns.push(Arc::new(groups.iter().map(|(.., n)| *n).collect::<Int64Array>()));
         RecordBatch::try_new(self.output.clone(), columns).map_err(broken)
     }
 
-    /// Rows of keys and encoded totals.
-    pub(crate) fn state(&self, groups: &[(Key, Totals)], schema: &SchemaRef) -> Result<RecordBatch, StageError> {
-        let mut columns = self.key_arrays(groups)?;
-        let encoded = groups.iter().map(|(_, t)| t.encode()).collect::<Result<Vec<_>, _>>()?;
+    /// Rows of keys and encoded totals, of those groups that are there now.
+    pub(crate) fn state(&self, groups: &[(Key, Totals, i64)], schema: &SchemaRef) -> Result<RecordBatch, StageError> {
+        let now = || groups.iter().filter(|(.., n)| *n > 0);
+        let mut columns = self.key_arrays(now().map(|(key, ..)| key))?;
+        let encoded = now().map(|(_, t, _)| t.encode()).collect::<Result<Vec<_>, _>>()?;
         columns.push(Arc::new(BinaryArray::from_iter_values(encoded)));
         RecordBatch::try_new(schema.clone(), columns).map_err(broken)
     }
@@ -120,9 +122,9 @@ impl Codec {
             .collect()
     }
 
-    fn key_arrays(&self, groups: &[(Key, Totals)]) -> Result<Vec<ArrayRef>, StageError> {
+    fn key_arrays<'k>(&self, keys: impl Iterator<Item = &'k Key>) -> Result<Vec<ArrayRef>, StageError> {
         let parser = self.keys.parser();
-        self.keys.convert_rows(groups.iter().map(|(key, _)| parser.parse(key))).map_err(broken)
+        self.keys.convert_rows(keys.map(|key| parser.parse(key))).map_err(broken)
     }
 }
 

@@ -18,7 +18,9 @@ use std::sync::Arc;
 
 use alluvium_engine::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use alluvium_engine::spec::Problem;
-use alluvium_engine::stage::{Input, Outputs, Role, Stage, StageConfig, StageContext, StageError, StateSchema};
+use alluvium_engine::stage::{
+    Changes, Input, Outputs, Role, Stage, StageConfig, StageContext, StageError, StateSchema, with_diff,
+};
 use indexmap::IndexMap;
 
 use columns::Definition;
@@ -70,22 +72,9 @@ impl StageConfig for Aggregate {
                     .help("merge several with a `sql` stage before"),
             ]);
         };
-        if let Some(keys) = &input.keys {
-            return Err(vec![
-                Problem::field(
-                    "input",
-                    format!(
-                        "`{}` gives upserts by {}; aggregates of rows that change are not supported yet",
-                        input.from,
-                        keys.join(", ")
-                    ),
-                )
-                .label("gives upserts"),
-            ]);
-        }
         let shape = self.shape(&input.schema)?;
-        let mut outputs = Outputs::rows(shape.output.clone());
-        outputs.keys = Some(self.by.clone());
+        let mut outputs = Outputs::rows(with_diff(&shape.output));
+        outputs.changes = Some(Changes { keys: self.by.clone() });
         outputs.state = Some(self.state(&shape));
         Ok(outputs)
     }

@@ -143,11 +143,11 @@ fn emit<'scope>(
         move |_frontiers| {
             input.for_each(|capability, updates| {
                 // The times of a message may be several; each group says which is its own.
-                let mut groups: BTreeMap<Epoch, Vec<(Key, Totals)>> = BTreeMap::new();
+                let mut groups: BTreeMap<Epoch, Vec<(Key, Totals, i64)>> = BTreeMap::new();
                 for ((key, totals), epoch, diff) in updates.drain(..) {
-                    // What a group was before is not asked for, nor is what was restored.
-                    if diff > 0 && epoch > 0 {
-                        groups.entry(epoch).or_default().push((key, totals));
+                    // What was restored has been given by an earlier run.
+                    if epoch > 0 {
+                        groups.entry(epoch).or_default().push((key, totals, diff as i64));
                     }
                 }
                 for (epoch, groups) in groups {
