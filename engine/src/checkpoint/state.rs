@@ -1,13 +1,14 @@
 //! Operator state on storage: rows by key, the newest wins.
 //!
 //! Every epoch adds one file per worker with the rows that changed; the completion record lists the files. When the
-//! changes outweigh what they change, the files are merged into one. So the cost of an epoch follows its changes and
+//! changes outweigh what they change, the files are merged into one, without the keys that are gone. So the cost of an epoch follows its changes and
 //! the cost of a restart follows the number of keys, neither the length of the history nor the number of workers.
 
 use std::collections::{BTreeMap, HashSet};
 
-use arrow::array::BooleanArray;
+use arrow::array::{Array, BooleanArray, new_null_array};
 use arrow::compute::filter_record_batch;
+use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use async_trait::async_trait;
@@ -75,7 +76,7 @@ impl StateLog {
             .hint("undo the change, or start anew: a new `state:` and new tables"))
     }
 
-    /// The rows of every key, each once.
+    /// The rows of every key that is there, each once.
     pub(crate) async fn load(&self, manifest: &StateManifest) -> Result<Vec<RecordBatch>, StageError> {
         self.verify(manifest)?;
         let keys = self.schema.schema.fields().iter().take(self.schema.keys);
@@ -92,9 +93,11 @@ impl StateLog {
                 let rows = converter
                     .convert_columns(&batch.columns()[..self.schema.keys.min(batch.num_columns())])
                     .map_err(|e| self.damaged(&file.name).because(e))?;
+                let values = &batch.columns()[self.schema.keys.min(batch.num_columns())..];
+                let gone = |row| !values.is_empty() && values.iter().all(|c| c.is_null(row));
                 // Within a batch too the last row of a key wins, hence backwards.
                 let mut newest: Vec<bool> =
-                    (0..batch.num_rows()).rev().map(|i| seen.insert(rows.row(i).owned())).collect();
+                    (0..batch.num_rows()).rev().map(|i| seen.insert(rows.row(i).owned()) && !gone(i)).collect();
                 newest.reverse();
                 let kept = filter_record_batch(&batch, &BooleanArray::from(newest))
                     .map_err(|e| self.damaged(&file.name).because(e))?;
@@ -137,7 +140,18 @@ impl StateLog {
                 .object(format!("{}/{path}", self.location.root))
                 .because(e)
         })?;
-        parquet::decode(bytes).map_err(|e| self.damaged(name).because(e))
+        let batches = parquet::decode(bytes).map_err(|e| self.damaged(name).because(e))?;
+        let completed = batches.iter().map(|b| self.complete(b)).collect::<Result<_, _>>();
+        completed.map_err(|e| self.damaged(name).because(e))
+    }
+
+    /// Columns that have come since the rows were written are NULL in them, as they are in the input.
+    fn complete(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let columns = self.schema.schema.fields().iter().map(|field| {
+            let column = batch.column_by_name(field.name()).cloned();
+            column.unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))
+        });
+        RecordBatch::try_new(self.schema.schema.clone(), columns.collect())
     }
 
     async fn write(&self, name: &str, batches: &[RecordBatch]) -> Result<(), StageError> {
@@ -186,5 +200,107 @@ impl Writer for StateWriter {
         let bytes = serde_json::to_vec(&file)
             .map_err(|e| StageError::internal("a state file cannot be described").because(e))?;
         Ok(vec![Staged(bytes)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+    use crate::storage::Storage;
+
+    /// A log with the columns `key`, `a` and so on.
+    fn log(name: &str, columns: &[&str]) -> StateLog {
+        let mut fields = vec![Field::new("key", DataType::Utf8, true)];
+        fields.extend(columns.iter().map(|c| Field::new(*c, DataType::Int64, true)));
+        let schema = StateSchema { schema: Arc::new(Schema::new(fields)), keys: 1, fingerprint: "f".into() };
+        StateLog::new(name, schema, &Storage::default().open("memory:///state").unwrap())
+    }
+
+    fn rows(log: &StateLog, keys: &[Option<&str>], columns: &[&[Option<i64>]]) -> RecordBatch {
+        let mut arrays: Vec<ArrayRef> = vec![Arc::new(StringArray::from(keys.to_vec()))];
+        arrays.extend(columns.iter().map(|c| Arc::new(Int64Array::from(c.to_vec())) as ArrayRef));
+        RecordBatch::try_new(log.schema.schema.clone(), arrays).unwrap()
+    }
+
+    /// What an epoch leaves behind.
+    async fn epoch(log: &StateLog, before: StateManifest, epoch: Epoch, batches: Vec<RecordBatch>) -> StateManifest {
+        let mut writer = StateWriter::new(log.clone(), 0);
+        for batch in batches {
+            writer.write(epoch, batch).await.unwrap();
+        }
+        let staged = writer.seal(epoch).await.unwrap();
+        log.advance(before, epoch, staged).await.unwrap()
+    }
+
+    async fn held(log: &StateLog, manifest: &StateManifest) -> Vec<(Option<String>, Vec<Option<i64>>)> {
+        let mut out = Vec::new();
+        for batch in log.load(manifest).await.unwrap() {
+            let text = |array: &ArrayRef, row| {
+                array.is_valid(row).then(|| arrow::util::display::array_value_to_string(array, row).unwrap())
+            };
+            for row in 0..batch.num_rows() {
+                let values = batch.columns()[1..].iter().map(|c| text(c, row).map(|t| t.parse().unwrap()));
+                out.push((text(batch.column(0), row), values.collect()));
+            }
+        }
+        out.sort();
+        out
+    }
+
+    fn row(key: &str, values: &[Option<i64>]) -> (Option<String>, Vec<Option<i64>>) {
+        (Some(key.into()), values.to_vec())
+    }
+
+    #[tokio::test]
+    async fn a_key_whose_values_are_all_null_is_gone_and_may_come_back() {
+        let log = log("gone", &["a", "b"]);
+        let first = rows(&log, &[Some("x"), Some("y"), None], &[&[Some(1), None, Some(3)], &[None, Some(2), None]]);
+        let one = epoch(&log, StateManifest::default(), 1, vec![first]).await;
+        assert_eq!(held(&log, &one).await.len(), 3);
+        // Gone, gone and back within the epoch, and one that never was.
+        let second = rows(
+            &log,
+            &[Some("x"), Some("y"), Some("y"), Some("z"), None],
+            &[&[None, None, Some(7), None, None], &[None; 5]],
+        );
+        let two = epoch(&log, one, 2, vec![second]).await;
+        assert_eq!(held(&log, &two).await, [row("y", &[Some(7), None])]);
+        let three = epoch(&log, two, 3, vec![rows(&log, &[Some("x")], &[&[None], &[Some(0)]])]).await;
+        assert_eq!(held(&log, &three).await, [row("x", &[None, Some(0)]), row("y", &[Some(7), None])]);
+    }
+
+    #[tokio::test]
+    async fn a_merge_leaves_out_what_is_gone() {
+        let log = log("merged", &["a"]);
+        let mut manifest = StateManifest::default();
+        for n in 0..80_i64 {
+            let (key, before) = (format!("k{n}"), format!("k{}", n - 1));
+            let batch = rows(&log, &[Some(&before), Some(&key)], &[&[None, Some(n)]]);
+            manifest = epoch(&log, manifest, n as u64 + 1, vec![batch]).await;
+        }
+        assert!(manifest.files[0].merged && manifest.files.len() <= MOST_FILES, "{manifest:?}");
+        assert_eq!(manifest.files[0].rows, 1, "one key is there at any time");
+        assert_eq!(held(&log, &manifest).await, [row("k79", &[Some(79)])]);
+    }
+
+    #[tokio::test]
+    async fn a_state_of_keys_alone_has_none_that_are_gone() {
+        let log = log("keys", &[]);
+        let one = epoch(&log, StateManifest::default(), 1, vec![rows(&log, &[Some("x"), None], &[])]).await;
+        assert_eq!(held(&log, &one).await, [(None, vec![]), row("x", &[])]);
+    }
+
+    #[tokio::test]
+    async fn a_column_that_has_come_is_null_in_older_rows() {
+        let before = log("wider", &["a"]);
+        let one = epoch(&before, StateManifest::default(), 1, vec![rows(&before, &[Some("x")], &[&[Some(1)]])]).await;
+        let after = log("wider", &["a", "b"]);
+        let two = epoch(&after, one, 2, vec![rows(&after, &[Some("y")], &[&[Some(2)], &[Some(3)]])]).await;
+        assert_eq!(held(&after, &two).await, [row("x", &[Some(1), None]), row("y", &[Some(2), Some(3)])]);
     }
 }

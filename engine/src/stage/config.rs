@@ -107,14 +107,17 @@ pub struct Table {
     pub guarantee: String,
 }
 
-/// The state that an operator keeps over restarts: one row per key, the newest wins.
+/// The state that an operator keeps over restarts: one row per key, the newest wins. A row whose columns after the key are
+/// all NULL says that the key is gone: it is dropped, with all older rows of the key. So let one of those columns never be
+/// NULL in a row that counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateSchema {
     /// Columns of a state row; the first `keys` of them are the key.
     pub schema: SchemaRef,
     /// How many leading columns are the key.
     pub keys: usize,
-    /// What the state means. A run refuses state that was written under another fingerprint.
+    /// What the state means. A run refuses state that was written under another fingerprint. Columns that have come since
+    /// ([`Input::evolved`]) may be left out of it: they are NULL in rows that were written without them.
     pub fingerprint: String,
 }
 
