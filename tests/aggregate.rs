@@ -1,5 +1,9 @@
 //! `kind: aggregate`, against naive recomputation.
 
+mod naive;
+mod random;
+mod windows;
+
 use serde_json::{Value, json};
 
 use crate::support::{Folder, alluvium, read};

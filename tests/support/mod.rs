@@ -241,6 +241,13 @@ pub fn history(url: &str) -> Vec<Value> {
     serde_json::from_slice(&python(&["tests/support/read_table.py", url, "--history"])).unwrap()
 }
 
+/// The rows of a Delta table as they were after each epoch, each row as an object.
+pub fn epochs(url: &str) -> BTreeMap<u64, Vec<Value>> {
+    let json: BTreeMap<String, Vec<Value>> =
+        serde_json::from_slice(&python(&["tests/support/read_table.py", url, "--epochs"])).unwrap();
+    json.into_iter().map(|(epoch, rows)| (epoch.parse().unwrap(), rows)).collect()
+}
+
 /// What the tweet pipeline must give for an input folder; see the script.
 pub struct ExpectedTweets {
     pub bronze: Vec<Vec<Value>>,

@@ -172,16 +172,17 @@ impl<'scope> Renderer<'_, 'scope> {
                     let rendered = operator.render(&context, inputs)?;
                     // The first port of a stage's region is its rows, here as everywhere.
                     let rows = rendered.output.leave(outer);
+                    let rejects = rendered.rejects.map(|r| r.leave(outer));
                     let staged = rendered.state.zip(log).map(|(changes, log)| {
                         let schema = stage.outputs.state.as_ref().map_or_else(|| schema.clone(), |s| s.schema.clone());
                         let writer = Box::new(StateWriter::new(log, inner.index()));
                         sink::render(process, inner, changes, index, true, schema, writer, faults).leave(outer)
                     });
-                    Ok::<_, StageError>((rows, staged))
+                    Ok::<_, StageError>((Ports { rows, rejects }, staged))
                 });
-                let (rows, staged) = rendered?;
+                let (ports, staged) = rendered?;
                 self.staged.extend(staged);
-                Ports { rows, rejects: None }
+                ports
             }
             (role, _) => {
                 return Err(StageError::internal(format!(

@@ -16,11 +16,11 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::coalesce::Coalescer;
 use super::messages::{Assignment, Report, StagedMessage};
-use super::transform::{conform, reject_container};
+use super::transform::conform;
 use super::{Assignments, Process, StagedStream};
 use crate::bridge::{Faults, Outbox, inbox};
 use crate::plan::PlannedStage;
-use crate::stage::{BatchStream, Read, ReadContext, Source, Split, StageError};
+use crate::stage::{BatchStream, Read, ReadContext, Source, Split, StageError, reject_batch};
 use crate::{Batch, Epoch};
 
 /// Splits that a worker reads at once: while one waits for storage the other decodes.
@@ -112,7 +112,7 @@ pub(super) fn render<'scope>(
                     }
                     Ok(Some(Read::Rejects(list))) if may_reject => {
                         of.count += list.len() as u64;
-                        reject_container(&name, epoch, &list).map(|mut container| {
+                        reject_batch(&name, epoch, &list).map(|mut container| {
                             rejects_out.activate().session_with_builder(&of.rejects).give_container(&mut container);
                         })
                     }

@@ -11,8 +11,8 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use crate::bridge::Faults;
-use crate::plan::{PlannedStage, reject_batch};
-use crate::stage::{BatchStream, Output, Reject, StageError, Transform};
+use crate::plan::PlannedStage;
+use crate::stage::{BatchStream, Output, StageError, Transform, reject_batch};
 use crate::{Batch, Epoch};
 
 pub(super) fn render<'scope>(
@@ -82,7 +82,7 @@ pub(super) fn apply(
     if !output.rejects.is_empty() && !may_reject {
         return Err(StageError::internal("the stage rejects rows without having declared it"));
     }
-    let rejects = if output.rejects.is_empty() { None } else { Some(reject_container(name, epoch, &output.rejects)?) };
+    let rejects = if output.rejects.is_empty() { None } else { Some(reject_batch(name, epoch, &output.rejects)?) };
     let rows = output.batches.into_iter().map(|b| conform(b, schema).map(Batch::from)).collect::<Result<_, _>>()?;
     Ok(Applied { rows, rejects })
 }
@@ -111,10 +111,4 @@ pub(super) fn conform(batch: RecordBatch, schema: &SchemaRef) -> Result<RecordBa
         crate::plan::columns(&have),
         crate::plan::columns(schema)
     )))
-}
-
-pub(super) fn reject_container(stage: &str, epoch: Epoch, rejects: &[Reject]) -> Result<Batch, StageError> {
-    reject_batch(stage, epoch, rejects)
-        .map(Batch::from)
-        .map_err(|e| StageError::internal("rejects cannot be encoded").because(e))
 }

@@ -71,8 +71,11 @@ fn stage_lines(plan: &Plan, stage: &PlannedStage, out: &mut String) -> std::fmt:
         writeln!(out, "   runs     on threads of its own")?;
     }
     if let Some(state) = &stage.outputs.state {
-        let keys: Vec<&str> = state.schema.fields().iter().take(state.keys).map(|f| f.name().as_str()).collect();
-        writeln!(out, "   state    one row per {}, saved with every epoch", keys.join(", "))?;
+        // Columns of the stage's own have names that begin so.
+        let keys = state.schema.fields().iter().take(state.keys).map(|f| f.name().as_str());
+        let keys: Vec<&str> = keys.filter(|name| !name.starts_with('_')).collect();
+        let by = if keys.is_empty() { String::new() } else { format!("by {}, ", keys.join(", ")) };
+        writeln!(out, "   state    {by}saved with every epoch")?;
     }
     if let Some(table) = &stage.outputs.table {
         writeln!(out, "   table    {}", secret::public_url(&table.url))?;

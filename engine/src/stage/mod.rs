@@ -26,7 +26,7 @@ pub use changes::{Changes, DIFF, diffs, with_diff, without_diff};
 pub use config::{Input, Outputs, Resolved, Role, Route, StageConfig, StateSchema, Table};
 pub use context::{ResolveContext, Shared, StageContext};
 pub use error::{Domain, Fault, StageError};
-pub use operator::{BatchStream, Operator, OperatorContext, Rendered};
+pub use operator::{BatchStream, Operator, OperatorContext, Rendered, reject_batch};
 pub use sink::{Commit, Committed, Committer, Sink, Staged, Writer};
 pub use source::{OnChange, Read, ReadContext, Source, Split};
 pub use transform::{Output, Reject, Transform};

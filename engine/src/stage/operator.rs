@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::record_batch::RecordBatch;
 use timely::dataflow::{Scope, Stream};
 
-use super::StageError;
+use super::{Reject, StageError};
 use crate::bridge::Faults;
 use crate::{Batch, Epoch};
 
@@ -28,6 +28,8 @@ pub struct OperatorContext<'scope> {
 pub struct Rendered<'scope> {
     /// Its rows.
     pub output: BatchStream<'scope>,
+    /// What it rejects, as batches made by [`reject_batch`], if `check` has declared rejects.
+    pub rejects: Option<BatchStream<'scope>>,
     /// Changes of its state, if it declared one: for every key that changed in an epoch its new state row. Must be
     /// complete for an epoch when the stream's frontier passes it.
     pub state: Option<BatchStream<'scope>>,
@@ -44,4 +46,14 @@ pub trait Operator: 'static {
         context: &OperatorContext<'scope>,
         inputs: Vec<BatchStream<'scope>>,
     ) -> Result<Rendered<'scope>, StageError>;
+}
+
+/// Rejects of an epoch as rows of a stage's port.
+///
+/// # Errors
+/// They cannot be encoded.
+pub fn reject_batch(stage: &str, epoch: Epoch, rejects: &[Reject]) -> Result<Batch, StageError> {
+    crate::plan::reject_batch(stage, epoch, rejects)
+        .map(Batch::from)
+        .map_err(|e| StageError::internal("rejects cannot be encoded").because(e))
 }

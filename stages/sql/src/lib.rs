@@ -16,3 +16,9 @@ pub use config::Sql;
 pub use datafusion::error::DataFusionError as QueryError;
 pub use query::Query;
 pub use refused::Refused;
+pub use transform::as_json;
+
+/// A name as SQL reads it, whatever characters it has.
+pub fn quote(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}

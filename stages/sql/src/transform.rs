@@ -82,7 +82,8 @@ fn reason(error: &DataFusionError) -> String {
     rest.to_owned()
 }
 
-fn as_json(row: &RecordBatch) -> String {
+/// One row as a JSON object, NULLs included.
+pub fn as_json(row: &RecordBatch) -> String {
     let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, LineDelimited>(Vec::new());
     let written = writer.write(row).and_then(|()| writer.finish());
     match written {

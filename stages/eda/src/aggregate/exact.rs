@@ -41,6 +41,30 @@ impl ExactSum {
         sum
     }
 
+    /// The sum of the square, exact: what a double loses of it is added as well.
+    pub(crate) fn of_square(value: f64) -> Self {
+        let square = value * value;
+        let mut sum = Self::of(square);
+        if square.is_finite() {
+            sum.add(&Self::of(value.mul_add(value, -square)));
+        }
+        sum
+    }
+
+    /// The sum of so many of these.
+    #[must_use]
+    pub(crate) fn times(&self, n: i64) -> Self {
+        if n == 0 {
+            return Self::default();
+        }
+        Self {
+            buckets: self.buckets.iter().map(|(bucket, content)| (*bucket, content * i128::from(n))).collect(),
+            not_a_number: self.not_a_number * n,
+            infinite: self.infinite * n,
+            minus_infinite: self.minus_infinite * n,
+        }
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         for (bucket, content) in &other.buckets {
             match self.buckets.binary_search_by_key(bucket, |b| b.0) {
@@ -60,22 +84,53 @@ impl ExactSum {
 
     /// The nearest double.
     pub(crate) fn value(&self) -> f64 {
-        if self.not_a_number != 0 || (self.infinite != 0 && self.minus_infinite != 0) {
-            return f64::NAN;
-        }
-        if self.infinite != 0 {
-            return f64::INFINITY;
-        }
-        if self.minus_infinite != 0 {
-            return f64::NEG_INFINITY;
-        }
-        let total: BigInt = self
-            .buckets
-            .iter()
-            .map(|(bucket, content)| BigInt::from(*content) << (u32::from(*bucket) * BUCKET_BITS))
-            .sum();
-        round(&total)
+        self.special().unwrap_or_else(|| round(&self.total()))
     }
+
+    /// Infinite, or no number.
+    fn special(&self) -> Option<f64> {
+        if self.not_a_number != 0 || (self.infinite != 0 && self.minus_infinite != 0) {
+            return Some(f64::NAN);
+        }
+        let sign = self.infinite - self.minus_infinite;
+        (sign != 0).then(|| if self.infinite != 0 { f64::INFINITY } else { f64::NEG_INFINITY })
+    }
+
+    /// In units of the least exponent.
+    fn total(&self) -> BigInt {
+        let bucket = |(bucket, content): &(u8, i128)| BigInt::from(*content) << (u32::from(*bucket) * BUCKET_BITS);
+        self.buckets.iter().map(bucket).sum()
+    }
+}
+
+/// The sample variance of `n` numbers with this sum and sum of squares: without cancellation, as everything is exact up to
+/// the last division.
+pub(crate) fn variance(sum: &ExactSum, squares: &ExactSum, n: i64) -> f64 {
+    if let (None, Some(infinite)) = (sum.special(), squares.special()) {
+        return infinite;
+    }
+    if sum.special().is_some() {
+        return f64::NAN;
+    }
+    let total = sum.total();
+    // n * sum of squares - square of the sum, in units of the square of the least exponent.
+    let deviation: BigInt = (squares.total() << LEAST_EXPONENT.unsigned_abs()) * n - &total * &total;
+    ratio(&deviation, &(BigInt::from(n) * (n - 1)))
+}
+
+/// `a * 2^(2 * least exponent) / b`, to 60 places.
+fn ratio(a: &BigInt, b: &BigInt) -> f64 {
+    let bits = |n: &BigInt| i64::try_from(n.bits()).unwrap_or(i64::MAX);
+    let shift = 60 + bits(b) - bits(a);
+    let quotient = if shift >= 0 { (a << shift) / b } else { (a >> -shift) / b };
+    let places = 2 * i64::from(LEAST_EXPONENT) - shift;
+    let exp2 = |e: i64| 2.0_f64.powi(i32::try_from(e).unwrap_or(i32::MIN));
+    // In steps, as no double holds such a power of two.
+    i64::try_from(&quotient).map_or(f64::NAN, |q| {
+        let first = places.clamp(-1000, 1000);
+        let second = (places - first).clamp(-1000, 1000);
+        q as f64 * exp2(first) * exp2(second) * exp2(places - first - second)
+    })
 }
 
 /// Mantissa with sign, and the exponent of its last bit.
@@ -112,7 +167,7 @@ fn round(total: &BigInt) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::ExactSum;
+    use super::{ExactSum, variance};
 
     fn sum(values: &[f64]) -> f64 {
         let mut total = ExactSum::default();
@@ -142,6 +197,22 @@ mod tests {
         let forward = sum(&values);
         values.reverse();
         assert_eq!(forward.to_bits(), sum(&values).to_bits());
+    }
+
+    #[test]
+    fn the_variance_of_numbers_far_from_zero_is_exact() {
+        let of = |values: &[f64]| {
+            let (mut sum, mut squares) = (ExactSum::default(), ExactSum::default());
+            values.iter().for_each(|v| sum.add(&ExactSum::of(*v)));
+            values.iter().for_each(|v| squares.add(&ExactSum::of_square(*v)));
+            variance(&sum, &squares, values.len() as i64)
+        };
+        assert_eq!(of(&[1.0, 2.0, 3.0, 4.0]), 5.0 / 3.0);
+        assert_eq!(of(&[1e15 + 1.0, 1e15 + 2.0, 1e15 + 3.0]), 1.0);
+        assert_eq!(of(&[0.1; 7]), 0.0);
+        assert_eq!(of(&[1e-170, 3e-170]), 0.0, "below the least double");
+        assert_eq!(of(&[1e150, -1e150]), 2.0 * (1e150 * 1e150));
+        assert!(of(&[1.0, f64::INFINITY]).is_nan());
     }
 
     #[test]

@@ -1,54 +1,88 @@
 //! `kind: aggregate`: groups by key, kept current.
 //!
 //! ```text
-//! rows ─> project (SQL) ─> add up per key and epoch ─> exchange ─> arrange ─> totals that changed ─> upserts, state
-//!                          (this worker)               (differential)
+//! rows ─> take out late ones ─> project (SQL) ─> add up per key and epoch ─┬─> exchange, arrange ─> totals ──┬─> put ──> rows
+//!           (windows only)                        (this worker)            └─> exchange, arrange ─> values ──┘ together  state
 //! ```
-//! All aggregates of a key are one accumulator, and accumulators are differential's differences: one arrangement
-//! holds everything. What comes out for an epoch is the new total of each key that changed in it; that is both the
-//! upsert and the state that a restart begins from.
+//! Everything that can be added up is one accumulator per group, and accumulators are differential's differences: one
+//! arrangement holds them all. Aggregates that need every value (`quantile`, `mode`, exact `count_distinct`; `min`, `max` and
+//! the best `k` where rows may be taken away) have the values in a second one, see `values.rs`. What comes out for an epoch
+//! is each group that changed in it, as it was and as it is; new totals and counts are the state that a restart begins from.
 
-mod accumulator;
-mod columns;
+mod add;
+mod add_up;
+mod arrange;
+mod buckets;
+mod column;
+mod definition;
+mod emit;
 mod exact;
-mod groups;
+mod finish;
+mod found;
+mod keys;
+mod late;
+mod lookup;
 mod operator;
+mod shape;
+mod state;
+mod totals;
+mod values;
+mod window;
 
-use std::sync::Arc;
-
-use alluvium_engine::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use alluvium_engine::spec::Problem;
 use alluvium_engine::stage::{
     Changes, Input, Outputs, Role, Stage, StageConfig, StageContext, StageError, StateSchema, with_diff,
 };
 use indexmap::IndexMap;
 
-use columns::Definition;
-use columns::Shape;
+use definition::{Definition, Key};
 use operator::AggregateOperator;
+use shape::Shape;
+use window::{OnLate, Window};
 
-/// Groups rows by key and keeps aggregates of each group, epoch by epoch, over restarts. Gives the new row of each
-/// group that changed (upserts), so send it to a table with `mode: upsert`.
+/// Groups rows by key, and by windows of time if asked to, and keeps aggregates of each group, epoch by epoch, over restarts.
+/// Its rows are changes: a group that has changed is taken away as it was and added as it is, so send it to a table with
+/// `mode: upsert`. Rows that are taken away from its input are taken away from every aggregate, as if they had never been.
 ///
-/// Sums of floating point numbers are exact before they are rounded once: the same with any number of workers.
+/// Sums, means and variances of floating point numbers are exact before they are rounded once: the same with any number of
+/// workers, and after any row is taken away again.
+///
+/// State is one record per group, and one per different value for exact `count_distinct`, `quantile` and `mode`; also for
+/// `min`, `max`, `top_k` and `bottom_k` where the input's rows may go.
 ///
 /// ```yaml
 /// mentions:
 ///   kind: aggregate
 ///   input: gold
-///   by: [mention]
+///   by: [mention, { day: "date_trunc('day', timestamp)" }]
 ///   where: mention IS NOT NULL
 ///   columns:
 ///     total: { count: "*" }
 ///     positive: { count: "*", where: "sentiment = 'positive'" }
+///     authors: { count_distinct: user }
+///     median: { quantile: score, at: 0.5 }
 ///     newest: { max: timestamp }
+/// ```
+///
+/// ```yaml
+/// per_hour:
+///   kind: aggregate
+///   input: gold
+///   window: { time: timestamp, tumbling: 1h, lateness: 10m }
+///   columns:
+///     tweets: { count: "*" }
+///     best: { top_k: score, k: 3, with: [user] }
 /// ```
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Aggregate {
-    /// Columns whose values make a group.
-    #[schemars(length(min = 1))]
-    by: Vec<String>,
+    /// What makes a group: columns, or SQL expressions with a name. Without any there is one group of all rows (of each
+    /// window).
+    #[serde(default)]
+    by: Vec<Key>,
+    /// Groups by time as well.
+    #[serde(default)]
+    window: Option<Window>,
     /// SQL condition; other rows are left out.
     #[serde(default, rename = "where")]
     filter: Option<String>,
@@ -56,9 +90,6 @@ pub struct Aggregate {
     #[schemars(length(min = 1))]
     columns: IndexMap<String, Definition>,
 }
-
-/// Name of the state's column that holds all totals of a key.
-const TOTALS: &str = "_totals";
 
 impl StageConfig for Aggregate {
     const KIND: &'static str = "aggregate";
@@ -72,41 +103,30 @@ impl StageConfig for Aggregate {
                     .help("merge several with a `sql` stage before"),
             ]);
         };
-        let shape = self.shape(&input.schema)?;
+        let shape = Shape::new(self, input)?;
         let mut outputs = Outputs::rows(with_diff(&shape.output));
-        outputs.changes = Some(Changes { keys: self.by.clone() });
-        outputs.state = Some(self.state(&shape));
+        outputs.changes = Some(Changes { keys: shape.unique() });
+        outputs.rejects = self.window.as_ref().is_some_and(|w| w.on_late == OnLate::Quarantine);
+        outputs.state = Some(self.state(&shape, input));
         Ok(outputs)
     }
 
     fn build(&self, context: &StageContext) -> Result<Stage, StageError> {
-        let schema = context
-            .inputs
-            .first()
-            .map(|i| i.schema.clone())
-            .ok_or_else(|| StageError::internal("the stage has no input"))?;
-        let shape = self
-            .shape(&schema)
+        let input = context.inputs.first().ok_or_else(|| StageError::internal("the stage has no input"))?;
+        let shape = Shape::new(self, input)
             .map_err(|p| StageError::internal(p.first().map(|p| p.message.clone()).unwrap_or_default()))?;
-        let state = self.state(&shape).schema;
-        Ok(Stage::operator(AggregateOperator { shape, state, worker: context.worker, workers: context.workers }))
+        let state = self.state(&shape, input).schema;
+        let time = self.window.as_ref().and_then(|w| input.schema.index_of(&w.time).ok());
+        let (worker, workers) = (context.worker, context.workers);
+        Ok(Stage::operator(AggregateOperator { shape, state, stage: context.stage.clone(), time, worker, workers }))
     }
 }
 
 impl Aggregate {
-    fn shape(&self, input: &SchemaRef) -> Result<Shape, Vec<Problem>> {
-        Shape::new(&self.by, self.filter.as_deref(), &self.columns, input)
-    }
-
-    fn state(&self, shape: &Shape) -> StateSchema {
-        let mut fields: Vec<Field> = shape.keys().iter().map(|f| f.as_ref().clone()).collect();
-        fields.push(Field::new(TOTALS, DataType::Binary, false));
-        // The definition itself: any change of it makes the old totals meaningless.
-        let fingerprint = serde_json::to_string(self).unwrap_or_default();
-        StateSchema {
-            keys: fields.len() - 1,
-            schema: Arc::new(Schema::new(fields)),
-            fingerprint: format!("{fingerprint} {:?}", shape.types()),
-        }
+    /// The definition itself says what the state means: any change of it makes the old totals meaningless.
+    fn state(&self, shape: &Shape, input: &Input) -> StateSchema {
+        let definition = serde_json::to_string(self).unwrap_or_default();
+        let rows = if input.changes.is_some() { "come and go" } else { "come" };
+        state::schema(shape, &format!("{definition} {rows}"))
     }
 }

@@ -1,36 +1,50 @@
 //! The dataflow of the stage.
 
-use std::collections::BTreeMap;
-
+use alluvium_engine::Epoch;
 use alluvium_engine::arrow::datatypes::SchemaRef;
 use alluvium_engine::arrow::record_batch::RecordBatch;
 use alluvium_engine::batch::{hash, owner};
 use alluvium_engine::stage::{BatchStream, Operator, OperatorContext, Rendered, StageError};
-use alluvium_engine::{Batch, Epoch};
-use differential_dataflow::AsCollection;
 use differential_dataflow::operators::CountTotal;
-use timely::container::CapacityContainerBuilder;
+use differential_dataflow::operators::arrange::TraceAgent;
+use differential_dataflow::trace::implementations::KeySpine;
+use differential_dataflow::{AsCollection, VecCollection};
 use timely::dataflow::Stream;
-use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::generic::OutputBuilder;
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::generic::operator::empty;
+use timely::dataflow::operators::{Concat, ConnectLoop, Feedback};
 
-use super::accumulator::Totals;
-use super::columns::Shape;
-use super::groups::{Codec, Groups, Key};
-
-/// Rows that leave at once.
-const BATCH_ROWS: usize = 8_192;
+use super::add::{Adder, GroupValue};
+use super::add_up::{Intake, add_up, watch};
+use super::arrange::{Route, by_key, by_self, reduce};
+use super::column::{Column, Kept};
+use super::emit::{Emitter, Inputs, emit};
+use super::keys::{Group, Key};
+use super::late::{Latecomers, Watermarks};
+use super::shape::Shape;
+use super::state::{Change, Codec};
+use super::totals::{Totals, Value};
+use super::values;
+use super::window::Windows;
 
 /// Differential's updates: what an epoch adds to a group.
-type Updates<'scope> = Stream<'scope, Epoch, Vec<(Key, Epoch, Totals)>>;
-/// New totals of groups that changed.
-type Changed<'scope> = Stream<'scope, Epoch, Vec<((Key, Totals), Epoch, isize)>>;
+pub(crate) type GroupUpdates<'scope> = Stream<'scope, Epoch, Vec<(Group, Epoch, Totals)>>;
+/// How much more often there is a value.
+pub(crate) type ValueUpdates<'scope> = Stream<'scope, Epoch, Vec<(GroupValue, Epoch, isize)>>;
+/// The latest time in an epoch, less the lateness, of each worker.
+pub(crate) type Times<'scope> = Stream<'scope, Epoch, Vec<i64>>;
+/// Totals of groups as they were and are.
+pub(crate) type Groups<'scope> = VecCollection<'scope, Epoch, (Group, Totals), isize>;
+/// What is kept of all groups of this worker.
+pub(crate) type GroupTrace = TraceAgent<KeySpine<Group, Epoch, Totals>>;
+/// The values of all groups of this worker.
+pub(crate) type ValueTrace = TraceAgent<KeySpine<GroupValue, Epoch, isize>>;
 
 pub(crate) struct AggregateOperator {
     pub(crate) shape: Shape,
     pub(crate) state: SchemaRef,
+    pub(crate) stage: String,
+    /// The column of event times in the input.
+    pub(crate) time: Option<usize>,
     pub(crate) worker: usize,
     pub(crate) workers: usize,
 }
@@ -41,132 +55,160 @@ impl Operator for AggregateOperator {
         context: &OperatorContext<'scope>,
         inputs: Vec<BatchStream<'scope>>,
     ) -> Result<Rendered<'scope>, StageError> {
-        let input = inputs.into_iter().next().ok_or_else(|| StageError::internal("the stage has no input"))?;
-        let codec = Codec::new(&self.shape)?;
-        let restored = self.restored(&codec, &context.state)?;
-        let updates = add_up(context, input, self.shape, restored)?;
-        let changed = updates.as_collection().count_total().inner;
-        Ok(emit(context, changed, codec, self.state))
+        let mut input = inputs.into_iter().next().ok_or_else(|| StageError::internal("the stage has no input"))?;
+        let codec = Codec::new(&self.shape, self.state.clone())?;
+        let (restored, watermark) = self.restored(&codec, &context.state)?;
+        let columns = self.shape.columns.clone();
+        let window = self.shape.window;
+        let emitter = Emitter::new(&self.shape, codec, Watermarks::new(watermark), self.worker)?;
+        let mut times = None;
+        if let (Some(lateness), Some(column)) = (window.and_then(|w| w.lateness), self.time) {
+            let (rows, latest) = watch(context, input, column, lateness);
+            (input, times) = (rows, Some(latest));
+        }
+        let latecomers = window.zip(self.time);
+        let intake = Intake {
+            adder: Adder::new(&self.shape)?,
+            latecomers: latecomers.map(|(window, column)| Latecomers { window, column, stage: self.stage.clone() }),
+            watermarks: Watermarks::new(watermark),
+            query: self.shape.query,
+            restored,
+            stage: self.stage,
+        };
+        let (mut groups, mut values, rejects) = add_up(context, input, times.clone(), intake);
+
+        // What closed windows had is taken away in the next epoch.
+        let mut loops = None;
+        if times.is_some() {
+            let (groups_back, groups_gone) = context.scope.feedback(1);
+            let (values_back, values_gone) = context.scope.feedback(1);
+            (groups, values) = (groups.concat(groups_gone), values.concat(values_gone));
+            loops = Some((groups_back, values_back));
+        }
+
+        let apart = columns.iter().any(|c| c.kept == Kept::Apart);
+        let counted = apart.then(|| {
+            // What is closed must lie where its windows do; otherwise a large group is work for all workers.
+            let route: Route<GroupValue> = if times.is_some() {
+                |value| by_key(&value.0.0)
+            } else {
+                |value| by_key(&value.0.0).wrapping_add(by_key(&value.2))
+            };
+            by_self(values.as_collection(), "values", route)
+        });
+        let value_trace = counted.as_ref().map(|c| c.trace.clone());
+        let counted = counted.map(CountTotal::count_total);
+        let mut groups = groups.as_collection();
+        if let Some(counted) = &counted {
+            let distinct = values::distinct(counted.clone(), &columns).inner;
+            groups = groups.concat(as_differences(distinct));
+        }
+        let arranged = by_self(groups, "groups", |group: &Group| by_key(&group.0));
+        let group_trace = arranged.trace.clone();
+        let groups: Groups<'scope> = arranged.count_total();
+
+        let pieces = counted.as_ref().and_then(|counted| values::pieces(counted.clone(), &columns));
+        let rows = match (pieces, window.map(|w| w.windows)) {
+            (_, Some(Windows::Session { gap })) => sessions(groups.clone(), gap),
+            (Some(pieces), window) => {
+                let totals = groups.clone().map(|(group, totals)| (group, values::Piece::Totals(totals)));
+                fixed(values::put_together(totals.concat(pieces), columns, context.faults.clone())?, window)
+            }
+            (None, window) => fixed(groups.clone(), window),
+        };
+        let inputs = Inputs {
+            rows: rows.inner,
+            groups: groups.inner,
+            values: counted.map_or_else(|| empty(context.scope), |c| c.inner),
+            times,
+        };
+        let emitted = emit(context, inputs, emitter, group_trace, value_trace);
+        if let Some((groups_back, values_back)) = loops {
+            emitted.groups_gone.connect_loop(groups_back);
+            emitted.values_gone.connect_loop(values_back);
+        }
+        Ok(Rendered { output: emitted.rows, rejects: Some(rejects), state: Some(emitted.state) })
     }
 }
 
 impl AggregateOperator {
-    /// The groups that this worker puts in at the beginning; each is put in by one worker.
-    fn restored(&self, codec: &Codec, state: &[RecordBatch]) -> Result<Vec<(Key, Totals)>, StageError> {
-        let mut mine = Vec::new();
+    /// What this worker puts in at the beginning, each group by one worker, and the watermark.
+    fn restored(&self, codec: &Codec, state: &[RecordBatch]) -> Result<(Vec<Change>, Option<i64>), StageError> {
+        let (mut mine, mut watermark) = (Vec::new(), None);
         for batch in state {
-            let all = codec.restore(batch)?;
-            mine.extend(all.into_iter().filter(|(key, _)| owner(hash(key), self.workers) == self.worker));
+            for mut change in codec.decode(batch)? {
+                if let Change::Watermark(time) = change {
+                    watermark = Some(time);
+                }
+                let Some((key, _)) = change.group() else { continue };
+                if owner(hash(key), self.workers) == self.worker {
+                    if let Change::Group(_, Some(totals)) = &mut change {
+                        without_apart(totals, &self.shape.columns);
+                    }
+                    mine.push(change);
+                }
+            }
         }
-        Ok(mine)
+        Ok((mine, watermark))
     }
 }
 
-/// Rows to updates: those of an epoch are added up here before anything is exchanged.
-fn add_up<'scope>(
-    context: &OperatorContext<'scope>,
-    input: BatchStream<'scope>,
-    shape: Shape,
-    restored: Vec<(Key, Totals)>,
-) -> Result<Updates<'scope>, StageError> {
-    let codec = Codec::new(&shape)?;
-    let mut query = shape.query;
-    let faults = context.faults.clone();
-    let mut builder = OperatorBuilder::new("add up".into(), context.scope);
-    let mut input = builder.new_input(input, Pipeline);
-    let (out, updates) = builder.new_output();
-    let mut out = OutputBuilder::<_, CapacityContainerBuilder<Vec<(Key, Epoch, Totals)>>>::from(out);
-    builder.build(move |capabilities| {
-        // State comes in at epoch 0, before any epoch of data.
-        let mut start = capabilities.into_iter().next().map(|capability| (capability, restored));
-        let mut open: BTreeMap<Epoch, (Capability<Epoch>, Groups)> = BTreeMap::new();
-        move |frontiers| {
-            if let Some((capability, restored)) = start.take() {
-                out.activate()
-                    .session(&capability)
-                    .give_iterator(restored.into_iter().map(|(key, totals)| (key, 0, totals)));
-            }
-            input.for_each(|capability, container| {
-                let Some(kept) = capability.retain_least(0) else { return };
-                let epoch = *kept.time();
-                let (_, groups) = open.entry(epoch).or_insert_with(|| (kept, Groups::new()));
-                if faults.is_raised() {
-                    return;
-                }
-                let added = container.take().and_then(|batch| match batch {
-                    Some(batch) => query.run(batch).map_err(failed)?.iter().try_for_each(|b| codec.add(b, groups)),
-                    None => Ok(()),
+/// Totals without the numbers that are found from values: these come from the values again.
+pub(crate) fn without_apart(totals: &mut Totals, columns: &[Column]) {
+    for (total, column) in totals.parts.iter_mut().zip(columns).filter(|(_, c)| c.kept == Kept::Apart) {
+        *total = column.nothing();
+    }
+}
+
+/// Moves totals from the data to the difference.
+fn as_differences<'scope>(
+    updates: Stream<'scope, Epoch, Vec<((Group, Totals), Epoch, isize)>>,
+) -> VecCollection<'scope, Epoch, Group, Totals> {
+    use timely::dataflow::operators::vec::Map;
+    updates
+        .map(|((group, totals), epoch, diff)| (group, epoch, if diff < 0 { totals.negated() } else { totals }))
+        .as_collection()
+}
+
+/// Groups as rows: a window is kept under its end.
+fn fixed<'scope>(groups: Groups<'scope>, windows: Option<Windows>) -> RowChanges<'scope> {
+    let length = if let Some(Windows::Fixed { length, .. }) = windows { length } else { 0 };
+    groups.map(move |((key, end), totals)| ((key, end - length), end, totals))
+}
+
+/// Groups with the start of their window, the end of it, and their totals.
+pub(crate) type RowChanges<'scope> = VecCollection<'scope, Epoch, (Group, i64, Totals), isize>;
+
+/// What is kept under single times, put together where the gaps are small.
+fn sessions<'scope>(groups: Groups<'scope>, gap: i64) -> RowChanges<'scope> {
+    let times: VecCollection<'scope, Epoch, (Key, (i64, Totals)), isize> =
+        groups.map(|((key, time), totals)| (key, (time, totals)));
+    let sessions = reduce(
+        times,
+        "sessions",
+        |key| by_key(key),
+        move |_, times, out| {
+            use differential_dataflow::difference::Semigroup;
+            let mut open: Option<(i64, i64, Totals)> = None;
+            for ((time, totals), _) in times.iter().map(|(v, d)| (*v, d)) {
+                open = Some(match open.take() {
+                    Some((start, end, mut all)) if *time < end => {
+                        all.plus_equals(totals);
+                        (start, time.saturating_add(gap), all)
+                    }
+                    closed => {
+                        out.extend(closed.map(|session| (session, 1)));
+                        (*time, time.saturating_add(gap), totals.clone())
+                    }
                 });
-                if let Err(error) = added {
-                    faults.raise(Some(epoch), error);
-                }
-            });
-            while let Some(entry) = open.first_entry() {
-                let epoch = *entry.key();
-                if faults.is_raised() || frontiers.iter().any(|f| f.less_equal(&epoch)) {
-                    break;
-                }
-                let (capability, groups) = entry.remove();
-                out.activate()
-                    .session(&capability)
-                    .give_iterator(groups.into_iter().map(|(key, totals)| (key, epoch, totals)));
             }
-        }
-    });
-    Ok(updates)
+            out.extend(open.map(|session| (session, 1)));
+        },
+    );
+    sessions.map(|(key, (start, end, totals))| ((key, start), end, totals))
 }
 
-fn failed(error: alluvium_sql::QueryError) -> StageError {
-    StageError::user("an expression of the stage fails for a row")
-        .hint("filter such rows with `where`, or reject them in a `sql` stage before")
-        .because(error)
-}
-
-/// Changed groups to rows for the next stage and rows of state.
-fn emit<'scope>(
-    context: &OperatorContext<'scope>,
-    changed: Changed<'scope>,
-    codec: Codec,
-    state: SchemaRef,
-) -> Rendered<'scope> {
-    let faults = context.faults.clone();
-    let mut builder = OperatorBuilder::new("rows".into(), context.scope);
-    let mut input = builder.new_input(changed, Pipeline);
-    let (rows_out, rows) = builder.new_output::<Batch>();
-    let (state_out, changes) = builder.new_output::<Batch>();
-    let mut rows_out = OutputBuilder::<_, CapacityContainerBuilder<Batch>>::from(rows_out);
-    let mut state_out = OutputBuilder::<_, CapacityContainerBuilder<Batch>>::from(state_out);
-    builder.build(move |capabilities| {
-        drop(capabilities);
-        // Capabilities of epochs that cannot be finished: kept for ever, so that the frontier never passes them.
-        let mut kept: Vec<Capability<Epoch>> = Vec::new();
-        move |_frontiers| {
-            input.for_each(|capability, updates| {
-                // The times of a message may be several; each group says which is its own.
-                let mut groups: BTreeMap<Epoch, Vec<(Key, Totals, i64)>> = BTreeMap::new();
-                for ((key, totals), epoch, diff) in updates.drain(..) {
-                    // What was restored has been given by an earlier run.
-                    if epoch > 0 {
-                        groups.entry(epoch).or_default().push((key, totals, diff as i64));
-                    }
-                }
-                for (epoch, groups) in groups {
-                    let at = (capability.delayed(&epoch, 0), capability.delayed(&epoch, 1));
-                    for part in groups.chunks(BATCH_ROWS).filter(|_| !faults.is_raised()) {
-                        match codec.rows(part).and_then(|rows| Ok((rows, codec.state(part, &state)?))) {
-                            Ok((rows, state)) => {
-                                rows_out.activate().session_with_builder(&at.0).give_container(&mut rows.into());
-                                state_out.activate().session_with_builder(&at.1).give_container(&mut state.into());
-                            }
-                            Err(error) => faults.raise(Some(epoch), error),
-                        }
-                    }
-                    if faults.is_raised() {
-                        kept.extend([at.0, at.1]);
-                    }
-                }
-            });
-        }
-    });
-    Rendered { output: rows, state: Some(changes) }
+/// A value with the group that it is of, as differential arranges it.
+pub(crate) fn first_value(group: &Group) -> GroupValue {
+    (group.clone(), 0, Value::from([]))
 }
