@@ -15,6 +15,7 @@ pub fn registry() -> Registry {
         .with::<alluvium_classify::Classify>()
         // Operators
         .with::<alluvium_eda::Aggregate>()
+        .with::<alluvium_eda::Evaluate>()
         // Sinks
         .with::<alluvium_delta::Delta>()
         .with::<alluvium_basic::Print>()

@@ -23,6 +23,7 @@ mod cluster;
 mod deploy;
 mod docs;
 mod doctor;
+mod evaluate;
 mod exactly_once;
 mod faults;
 mod files;

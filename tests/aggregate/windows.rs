@@ -217,7 +217,12 @@ fn the_state_of_closed_windows_is_let_go() {
     let folder = Folder::new("let-go");
     let text = spec("tumbling: 10m, lateness: 0s, on_late: drop").replace("  late:  ", "  #");
     let spec = folder.write("spec.yaml", &text).display().to_string();
-    let run = || alluvium(&["run", &spec, "--workers", "3"]).env("IN", &folder.text("in")).env("LAKE", &folder.text("lake")).run();
+    let run = || {
+        alluvium(&["run", &spec, "--workers", "3"])
+            .env("IN", &folder.text("in"))
+            .env("LAKE", &folder.text("lake"))
+            .run()
+    };
     for epoch in 0..120 {
         let lines: String = (0..20)
             .map(|n| {

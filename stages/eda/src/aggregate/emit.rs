@@ -64,6 +64,8 @@ pub(crate) struct Emitter {
     saved: Option<i64>,
     /// One worker saves it.
     saves: bool,
+    /// What was restored is given as well.
+    retold: bool,
     /// Windows by their end, as key and start. Only where windows are closed.
     windows: BTreeMap<i64, HashSet<Group>>,
     /// Groups that the epoch before has closed: that they go now is no news.
@@ -80,7 +82,13 @@ struct Outcome {
 }
 
 impl Emitter {
-    pub(crate) fn new(shape: &Shape, codec: Codec, watermarks: Watermarks, worker: usize) -> Result<Self, StageError> {
+    pub(crate) fn new(
+        shape: &Shape,
+        codec: Codec,
+        watermarks: Watermarks,
+        worker: usize,
+        retold: bool,
+    ) -> Result<Self, StageError> {
         Ok(Self {
             finisher: Finisher::new(shape)?,
             codec,
@@ -89,6 +97,7 @@ impl Emitter {
             saved: watermarks.clone().before(0),
             watermarks,
             saves: worker == 0,
+            retold,
             windows: BTreeMap::new(),
             closed: HashSet::new(),
         })
@@ -126,7 +135,7 @@ impl Emitter {
                 windows.remove(&start);
             }
             // What was restored has been given by an earlier run.
-            if epoch > 0 && totals.rows > 0 {
+            if (epoch > 0 || self.retold) && totals.rows > 0 {
                 outcome.rows.push((start, end, totals, n));
             }
         }

@@ -36,7 +36,7 @@ use alluvium_engine::stage::{
 use indexmap::IndexMap;
 
 use definition::{Definition, Key};
-use operator::AggregateOperator;
+pub(crate) use operator::AggregateOperator;
 use shape::Shape;
 use window::{OnLate, Window};
 
@@ -112,17 +112,30 @@ impl StageConfig for Aggregate {
     }
 
     fn build(&self, context: &StageContext) -> Result<Stage, StageError> {
+        self.operator(context, false).map(Stage::operator)
+    }
+}
+
+impl Aggregate {
+    /// How many rows there are of each combination of these expressions, given with their names.
+    pub(crate) fn counting(by: &[(&str, String)], filter: Option<String>) -> Self {
+        let key =
+            |(name, expression): &(&str, String)| Key::Expression([((*name).to_owned(), expression.clone())].into());
+        let count = Definition { count: Some("*".into()), ..Definition::default() };
+        Self { by: by.iter().map(key).collect(), window: None, filter, columns: [("n".to_owned(), count)].into() }
+    }
+
+    /// The running stage. `retold`: what is restored comes out as well, at epoch 0.
+    pub(crate) fn operator(&self, context: &StageContext, retold: bool) -> Result<AggregateOperator, StageError> {
         let input = context.inputs.first().ok_or_else(|| StageError::internal("the stage has no input"))?;
         let shape = Shape::new(self, input)
             .map_err(|p| StageError::internal(p.first().map(|p| p.message.clone()).unwrap_or_default()))?;
         let state = self.state(&shape, input).schema;
         let time = self.window.as_ref().and_then(|w| input.schema.index_of(&w.time).ok());
         let (worker, workers) = (context.worker, context.workers);
-        Ok(Stage::operator(AggregateOperator { shape, state, stage: context.stage.clone(), time, worker, workers }))
+        Ok(AggregateOperator { shape, state, stage: context.stage.clone(), time, retold, worker, workers })
     }
-}
 
-impl Aggregate {
     /// The definition itself says what the state means: any change of it makes the old totals meaningless.
     fn state(&self, shape: &Shape, input: &Input) -> StateSchema {
         let definition = serde_json::to_string(self).unwrap_or_default();

@@ -4,7 +4,7 @@ use alluvium_engine::Epoch;
 use alluvium_engine::arrow::datatypes::SchemaRef;
 use alluvium_engine::arrow::record_batch::RecordBatch;
 use alluvium_engine::batch::{hash, owner};
-use alluvium_engine::stage::{BatchStream, Operator, OperatorContext, Rendered, StageError};
+use alluvium_engine::stage::{BatchStream, Operator, OperatorContext, Rendered, StageError, with_diff};
 use differential_dataflow::operators::CountTotal;
 use differential_dataflow::operators::arrange::TraceAgent;
 use differential_dataflow::trace::implementations::KeySpine;
@@ -45,6 +45,8 @@ pub(crate) struct AggregateOperator {
     pub(crate) stage: String,
     /// The column of event times in the input.
     pub(crate) time: Option<usize>,
+    /// What is restored comes out as well, at epoch 0.
+    pub(crate) retold: bool,
     pub(crate) worker: usize,
     pub(crate) workers: usize,
 }
@@ -60,7 +62,7 @@ impl Operator for AggregateOperator {
         let (restored, watermark) = self.restored(&codec, &context.state)?;
         let columns = self.shape.columns.clone();
         let window = self.shape.window;
-        let emitter = Emitter::new(&self.shape, codec, Watermarks::new(watermark), self.worker)?;
+        let emitter = Emitter::new(&self.shape, codec, Watermarks::new(watermark), self.worker, self.retold)?;
         let mut times = None;
         if let (Some(lateness), Some(column)) = (window.and_then(|w| w.lateness), self.time) {
             let (rows, latest) = watch(context, input, column, lateness);
@@ -132,6 +134,11 @@ impl Operator for AggregateOperator {
 }
 
 impl AggregateOperator {
+    /// Columns of the groups, with their number.
+    pub(crate) fn output(&self) -> SchemaRef {
+        with_diff(&self.shape.output)
+    }
+
     /// What this worker puts in at the beginning, each group by one worker, and the watermark.
     fn restored(&self, codec: &Codec, state: &[RecordBatch]) -> Result<(Vec<Change>, Option<i64>), StageError> {
         let (mut mine, mut watermark) = (Vec::new(), None);
