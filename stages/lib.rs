@@ -15,6 +15,8 @@ pub fn registry() -> Registry {
         .with::<alluvium_classify::Classify>()
         // Operators
         .with::<alluvium_eda::Aggregate>()
+        .with::<alluvium_eda::Join>()
+        .with::<alluvium_eda::Dedup>()
         // Sinks
         .with::<alluvium_delta::Delta>()
         .with::<alluvium_basic::Print>()

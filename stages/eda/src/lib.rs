@@ -1,5 +1,13 @@
 //! Incremental analysis on differential dataflow: answers that are kept current epoch by epoch.
 
 mod aggregate;
+mod dedup;
+mod form;
+mod join;
 
 pub use aggregate::Aggregate;
+pub use dedup::Dedup;
+pub use join::Join;
+
+/// Rows that leave a stage at once.
+const BATCH_ROWS: usize = 8_192;
