@@ -99,16 +99,14 @@ fn assert_deduplicated(events: &Events) {
     });
     check("greatest", &|r| vec![r[3]], &|r| [vec![(false, down(r[4]))], greatest(&r[1..].to_vec())].concat());
 
-    let bags = |epoch: usize| -> Vec<Row> {
-        events.now(epoch, true).iter().map(|e| vec![e.k, e.w, Some(e.id % 2)]).collect()
-    };
+    let bags =
+        |epoch: usize| -> Vec<Row> { events.now(epoch, true).iter().map(|e| vec![e.k, e.w, Some(e.id % 2)]).collect() };
     let columns = ["k", "w", "odd"];
     events.assert_every_epoch("first_of", &columns, |e| kept(&bags(e), |r| vec![r[0]], Row::clone));
     events.assert_every_epoch("last_of", &columns, |e| kept(&bags(e), |r| vec![r[0]], all_down));
     events.assert_every_epoch("least_of", &columns, |e| kept(&bags(e), |r| vec![r[0]], |r| (up(r[2]), r.clone())));
-    events.assert_every_epoch("greatest_of", &columns, |e| {
-        kept(&bags(e), |r| vec![r[2]], |r| (down(r[1]), all_down(r)))
-    });
+    events
+        .assert_every_epoch("greatest_of", &columns, |e| kept(&bags(e), |r| vec![r[2]], |r| (down(r[1]), all_down(r))));
     events.assert_every_epoch("distinct", &columns, |e| kept(&bags(e), Row::clone, Row::clone));
 }
 

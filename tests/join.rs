@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Bag, Event, Events, alluvium, bag, read};
+use crate::cluster::{SECRET, all_end, hosts};
+use crate::support::{Bag, Event, Events, Folder, alluvium, bag, read};
 
 /// Rows that only come on both sides; changes on both sides, with and without a key of their own; only a left side of rows
 /// that only come; a right side of one row per key; a table with itself.
@@ -84,9 +85,13 @@ fn assert_joined(events: &Events) {
         })
     });
     events.assert_every_epoch("same", &["id", "w", "target", "next"], |epoch| {
-        joined(&now(epoch, true), &now(epoch, true), |l, r| l.w == Some(r.id), true, |l, r| {
-            vec![json!(l.id), json!(l.w), json!(r.map(|r| r.id)), json!(r.and_then(|r| r.w))]
-        })
+        joined(
+            &now(epoch, true),
+            &now(epoch, true),
+            |l, r| l.w == Some(r.id),
+            true,
+            |l, r| vec![json!(l.id), json!(l.w), json!(r.map(|r| r.id)), json!(r.and_then(|r| r.w))],
+        )
     });
 }
 
@@ -124,6 +129,77 @@ fn killed_at_every_point_and_started_with_another_number_of_workers() {
         events.call(2).ok();
         assert_joined(&events);
     }
+}
+
+#[test]
+fn two_processes_give_what_one_gives() {
+    let mut events = Events::new("join-cluster", STAGES, 200);
+    for workers in ["1", "2"] {
+        events.add(4);
+        let hosts = hosts(2).join(",");
+        let process = |n| {
+            let call = events.call_with(&["--workers", workers, "--hosts", &hosts, "--process", n]);
+            call.env("ALLUVIUM_CLUSTER_SECRET", SECRET).start()
+        };
+        all_end(["0", "1"].map(process).into(), 0);
+    }
+    events.add(2);
+    events.call(1).ok();
+    assert_joined(&events);
+}
+
+#[test]
+fn columns_that_come_go_through_with_the_state_of_before() {
+    let folder = Folder::new("join-columns");
+    let spec = folder.write(
+        "spec.yaml",
+        r#"
+pipeline: shop
+state: ${IN}/lake/_state
+stages:
+  orders:    { kind: files, url: "${IN}/orders", format: json, schema: infer }
+  customers: { kind: files, url: "${IN}/customers", format: json, schema: infer }
+  newest:    { kind: dedup, input: orders, by: [id], keep: last }
+  names:     { kind: dedup, input: customers, by: [customer], keep: last }
+  once:      { kind: dedup, input: names, by: [name] }
+  named:     { kind: join, input: [newest, names], on: [customer], how: left }
+  table:     { kind: delta, input: named, table: "${IN}/lake/named", mode: upsert }
+  of_names:  { kind: delta, input: once, table: "${IN}/lake/once", mode: upsert }
+"#,
+    );
+    let run = |workers| {
+        let call = alluvium(&["run", &spec.display().to_string(), "--workers", workers]);
+        call.env("IN", &folder.text("")).ok();
+        read(&folder.text("lake/named")).select(&["id", "customer", "name"])
+    };
+    folder.write("orders/a.json", "{\"id\":1,\"customer\":1}\n{\"id\":2,\"customer\":2}\n");
+    folder.write(
+        "customers/a.json",
+        "{\"customer\":1,\"name\":\"Ann\"}\n{\"customer\":2,\"name\":\"Bob\"}\n{\"customer\":3,\"name\":\"Bob\"}\n",
+    );
+    assert_eq!(run("2"), [[json!(1), json!(1), json!("Ann")], [json!(2), json!(2), json!("Bob")]]);
+    folder.write("customers/b.json", "{\"customer\":1,\"name\":\"Ann\",\"city\":\"Rome\"}\n");
+    folder.write("orders/b.json", "{\"id\":3,\"customer\":2,\"note\":\"soon\"}\n");
+    run("3");
+    folder.write("customers/c.json", "{\"customer\":2,\"name\":\"Bea\"}\n");
+    run("1");
+    let found = read(&folder.text("lake/named"));
+    let row = |id, customer, note, name, city: Value| vec![json!(id), json!(customer), note, json!(name), city];
+    let expected = vec![
+        row(1, 1, json!(null), "Ann", json!("Rome")),
+        row(2, 2, json!(null), "Bea", json!(null)),
+        row(3, 2, json!("soon"), "Bea", json!(null)),
+    ];
+    assert_eq!(found.select(&["id", "customer", "note", "name", "city"]), expected);
+    let names = read(&folder.text("lake/once")).select(&["name", "customer", "city"]);
+    assert_eq!(
+        names,
+        [
+            [json!("Ann"), json!(1), json!("Rome")],
+            [json!("Bea"), json!(2), json!(null)],
+            [json!("Bob"), json!(3), json!(null)],
+        ]
+    );
 }
 
 #[test]
@@ -177,7 +253,17 @@ fn values_of_every_type_come_out_as_they_went_in() {
         vec![json!(1), json!(""), json!(-0.0), json!(-0.0), one.clone(), json!(1), json!(-0.0), json!(-0.0), one],
         vec![json!(2), json!("ü\0z"), json!(null), json!(null), two.clone(), json!(2), json!(null), json!(null), two],
         vec![json!(3), json!("c"), json!(f), json!(1.5e-3), three.clone(), json!(3), json!(f), json!(1.5e-3), three],
-        vec![json!(9), json!(null), json!(null), json!(null), json!([null, "x"]), json!(null), json!(null), json!(null), json!(null)],
+        vec![
+            json!(9),
+            json!(null),
+            json!(null),
+            json!(null),
+            json!([null, "x"]),
+            json!(null),
+            json!(null),
+            json!(null),
+            json!(null),
+        ],
     ];
     assert_eq!(found.select(&["id", "s", "f", "d", "list", "id2", "f2", "d2", "list2"]), expected);
 }

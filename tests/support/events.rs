@@ -13,7 +13,7 @@ use super::{Call, Folder, alluvium, read_epochs};
 const HEAD: &str = r#"
 pipeline: events
 state: ${LAKE}/_state
-epoch: { splits: 1 }
+epoch: { splits: 1, open: 4 }
 stages:
   events: { kind: files, url: "${IN}", format: json,
             schema: { side: string, seq: bigint, id: bigint, k: bigint, w: bigint, alive: boolean } }
@@ -91,7 +91,12 @@ impl Events {
     }
 
     pub fn call(&self, workers: usize) -> Call {
-        let call = alluvium(&["run", &self.spec, "--workers", &workers.to_string()]);
+        self.call_with(&["--workers", &workers.to_string()])
+    }
+
+    pub fn call_with(&self, arguments: &[&str]) -> Call {
+        let all: Vec<&str> = ["run", self.spec.as_str()].iter().chain(arguments).copied().collect();
+        let call = alluvium(&all);
         call.env("IN", &self.folder.text("in")).env("LAKE", &self.folder.text("lake"))
     }
 
@@ -99,7 +104,12 @@ impl Events {
     #[track_caller]
     pub fn kill_at(&self, point: &str, workers: usize) {
         let done = self.call(workers).env("ALLUVIUM_FAILPOINT", point).command().output().unwrap();
-        assert_eq!(done.status.signal(), Some(9), "{point} was not reached:\n{}", String::from_utf8_lossy(&done.stderr));
+        assert_eq!(
+            done.status.signal(),
+            Some(9),
+            "{point} was not reached:\n{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
     }
 
     /// All events up to an epoch, those of the newest epoch last.

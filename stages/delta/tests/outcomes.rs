@@ -44,9 +44,13 @@ fn schema() -> SchemaRef {
 
 /// A sink as the engine would build it.
 fn sink(folder: &Path, mode: &str, pipeline: &str) -> Box<dyn Sink> {
-    let config: Delta = serde_json::from_value(json!({ "table": folder.display().to_string(), "mode": mode })).unwrap();
-    let keys = (mode == "upsert").then(|| vec!["key".to_owned()]);
-    let inputs = vec![Input { from: "rows".into(), schema: schema(), keys, evolved: Vec::new() }];
+    let mut config = json!({ "table": folder.display().to_string(), "mode": mode });
+    if mode == "upsert" {
+        config["key"] = json!(["key"]);
+        config["latest_by"] = json!("n");
+    }
+    let config: Delta = serde_json::from_value(config).unwrap();
+    let inputs = vec![Input { from: "rows".into(), schema: schema(), changes: None, evolved: Vec::new() }];
     let outputs = config.check(&inputs).map_err(|p| format!("{p:?}")).unwrap();
     let context = StageContext {
         pipeline: pipeline.into(),

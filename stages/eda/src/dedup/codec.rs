@@ -25,7 +25,7 @@ impl Codec {
     pub(super) fn new(shape: Shape, state: SchemaRef, last: bool, ordered: bool) -> Result<Self, StageError> {
         let data_type = |at: &usize| shape.columns.field(*at).data_type().clone();
         let order = |(n, at): (usize, &usize)| {
-            let nulls_first = !last && !(ordered && n == 0);
+            let nulls_first = !(last || ordered && n == 0);
             (data_type(at), SortOptions { descending: last, nulls_first })
         };
         let changes = shape.policy != Policy::Once;

@@ -107,7 +107,14 @@ impl StageConfig for Dedup {
         let state = self.state(&shape, input).schema;
         let last = self.keep == Keep::Last;
         let ordered = self.order.is_some();
-        Ok(Stage::operator(DedupOperator { shape, state, last, ordered, worker: context.worker, workers: context.workers }))
+        Ok(Stage::operator(DedupOperator {
+            shape,
+            state,
+            last,
+            ordered,
+            worker: context.worker,
+            workers: context.workers,
+        }))
     }
 }
 

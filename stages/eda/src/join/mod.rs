@@ -152,7 +152,8 @@ impl Join {
 fn state_schema(shape: &Shape) -> SchemaRef {
     let mut fields = vec![Field::new("side", DataType::Utf8, false)];
     for (prefix, columns) in [("key", &shape.key), ("left", &shape.left.columns), ("right", &shape.right.columns)] {
-        fields.extend(columns.iter().map(|f| Field::new(format!("{prefix}.{}", f.name()), f.data_type().clone(), true)));
+        fields
+            .extend(columns.iter().map(|f| Field::new(format!("{prefix}.{}", f.name()), f.data_type().clone(), true)));
     }
     fields.push(Field::new("rows", DataType::Int64, true));
     Arc::new(Schema::new(fields))

@@ -62,12 +62,17 @@ impl Operator for JoinOperator {
             pairs.push(unmatched);
             pairs.extend(alone(left.clone(), &right, &codec));
         }
-        pairs.push(join_traces::<_, _, _, _, PairBuilder>(left, right, "join", |key, left, right, epoch, a, b, out| {
-            // Pairs that were there at the start have been given by an earlier run.
-            if epoch > 0 {
-                out.push_into(((key.clone(), left.clone(), right.clone()), epoch, a * b));
-            }
-        }));
+        pairs.push(join_traces::<_, _, _, _, PairBuilder>(
+            left,
+            right,
+            "join",
+            |key, left, right, epoch, a, b, out| {
+                // Pairs that were there at the start have been given by an earlier run.
+                if epoch > 0 {
+                    out.push_into(((key.clone(), left.clone(), right.clone()), epoch, a * b));
+                }
+            },
+        ));
         let output = emit(context, context.scope.concatenate(pairs), codec, changes);
         Ok(Rendered { output, state: Some(context.scope.concatenate(state)) })
     }
@@ -100,10 +105,11 @@ fn alone<'scope>(left: Arranged<'scope, Rows>, right: &Arranged<'scope, Rows>, c
     let counted = keys(right.clone().as_collection(|key, _| key.clone()).inner);
     let there = keys(counted.threshold_total(|_, number| i64::from(*number > 0)).inner);
     let nothing = codec.nothing.clone();
-    let matched = join_traces::<_, _, _, _, PairBuilder>(left, there, "matched", move |key, row, (), epoch, a, b, out| {
-        if epoch > 0 {
-            out.push_into(((key.clone(), row.clone(), nothing.clone()), epoch, -(a * b)));
-        }
-    });
+    let matched =
+        join_traces::<_, _, _, _, PairBuilder>(left, there, "matched", move |key, row, (), epoch, a, b, out| {
+            if epoch > 0 {
+                out.push_into(((key.clone(), row.clone(), nothing.clone()), epoch, -(a * b)));
+            }
+        });
     [all, matched]
 }

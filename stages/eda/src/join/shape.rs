@@ -140,11 +140,13 @@ impl Join {
         for (path, l, r) in given {
             let at = |message: String| Problem { path: vec!["on".into(), path.clone()], ..Problem::new(message) };
             let find = |input: &Input, name: &String, at_key: bool| {
-                index(input, name).ok_or_else(|| Problem { at_key, ..at(missing(input, name)) }.label("not a column").suggest(
-                    name,
-                    names(input),
-                    "columns",
-                ))
+                index(input, name).ok_or_else(|| {
+                    Problem { at_key, ..at(missing(input, name)) }.label("not a column").suggest(
+                        name,
+                        names(input),
+                        "columns",
+                    )
+                })
             };
             match (find(left, l, named), find(right, r, false)) {
                 (Ok(a), Ok(b)) if pairs.iter().any(|(x, y)| *x == a || *y == b) => problems.push(
@@ -178,7 +180,9 @@ impl Join {
             }
             match index(right, name) {
                 Some(place) => selected.push((place, self.renamed(right, place, new))),
-                None => problems.push(at(missing(right, name)).label("not a column").suggest(name, names(right), "columns")),
+                None => {
+                    problems.push(at(missing(right, name)).label("not a column").suggest(name, names(right), "columns"))
+                }
             }
         }
         selected
@@ -191,7 +195,8 @@ impl Join {
             On::Named(names) => names.values().any(|n| n == name),
         };
         let others = without(&right.schema, |at| !is_key(right.schema.field(at).name()));
-        let taken: Vec<&str> = others.iter().map(|(_, f)| f.name().as_str()).filter(|n| index(left, n).is_some()).collect();
+        let taken: Vec<&str> =
+            others.iter().map(|(_, f)| f.name().as_str()).filter(|n| index(left, n).is_some()).collect();
         if let Some(first) = taken.first() {
             let free = |name: &str| match taken.contains(&name) {
                 true => format!("{}_{name}: {name}", right.from.replace('.', "_")),
@@ -217,17 +222,26 @@ impl Join {
 /// Columns that cannot be compared with each other.
 fn unlike(at: impl Fn(String) -> Problem, left: &Field, right: &Field) -> Option<Problem> {
     let (a, b) = (left.data_type(), right.data_type());
-    let problem = |message: String, help: &str| Some(at(message).label("cannot be compared").help(help));
+    let problem = |message: String, help: &str| Some(at(message).label("no key").help(help));
     if a != b {
-        let message = format!("`{}` is a {} and `{}` a {}", left.name(), type_name(a), right.name(), type_name(b));
+        let message = format!(
+            "`{}` has type {} on the left side, and `{}` has type {} on the right side",
+            left.name(),
+            type_name(a),
+            right.name(),
+            type_name(b)
+        );
         return problem(message, "CAST one of them in a `sql` stage before: both sides of a key have one type");
     }
-    let message = format!("`{}` is a {}, which is no key", left.name(), type_name(a));
+    let message = format!("`{}` has type {}, which is no key", left.name(), type_name(a));
     if a.is_nested() {
         return problem(message, "take a field of it in a `sql` stage before");
     }
     if a.is_floating() {
-        return problem(message, "CAST it to a bigint, a decimal or a string in a `sql` stage before: floating point numbers are rounded");
+        return problem(
+            message,
+            "CAST it to a bigint, a decimal or a string in a `sql` stage before: floating point numbers are rounded",
+        );
     }
     None
 }

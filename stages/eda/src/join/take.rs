@@ -35,7 +35,8 @@ pub(super) fn take<'scope>(
     let (rows_out, rows) = builder.new_output();
     let (unmatched_out, unmatched) = builder.new_output();
     let mut rows_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<Update>>>::from(rows_out);
-    let mut unmatched_out = OutputBuilder::<_, CapacityContainerBuilder<Vec<(Joined, Epoch, i64)>>>::from(unmatched_out);
+    let mut unmatched_out =
+        OutputBuilder::<_, CapacityContainerBuilder<Vec<(Joined, Epoch, i64)>>>::from(unmatched_out);
     builder.build(move |capabilities| {
         // State comes in at epoch 0, before any epoch of data.
         let mut start = capabilities.into_iter().next().map(|capability| (capability, restored));
@@ -46,7 +47,9 @@ pub(super) fn take<'scope>(
                 rows_out.activate().session(&capability).give_iterator(restored.into_iter());
             }
             input.for_each(|capability, container| {
-                let (Some(first), Some(second)) = (capability.retain_least(0), capability.retain_least(1)) else { return };
+                let (Some(first), Some(second)) = (capability.retain_least(0), capability.retain_least(1)) else {
+                    return;
+                };
                 let epoch = *first.time();
                 if faults.is_raised() {
                     return kept.extend([first, second]);
