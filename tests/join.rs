@@ -5,24 +5,32 @@ use serde_json::{Value, json};
 use crate::cluster::{SECRET, all_end, hosts};
 use crate::support::{Bag, Event, Events, Folder, alluvium, bag, read};
 
-/// Rows that only come on both sides; changes on both sides, with and without a key of their own; only a left side of rows
-/// that only come; a right side of one row per key; a table with itself.
+/// Rows that only come on both sides, also the same ones several times; changes on both sides, with and without a key of
+/// their own; a side of one row per key, on the right of rows that only come and on the left; a table with itself.
 const STAGES: &str = r#"
-  pairs:  { kind: join, input: [left_all, right_all], on: [k], right: { right_seq: seq } }
-  both:   { kind: join, input: [left_now, right_now], on: [k], right: { right_id: id, right_k: k, right_w: w } }
-  all:    { kind: join, input: [left_now, right_now], on: { k: k, w: id }, how: left, right: { right_id: id, right_w: w } }
+  pairs:  { kind: join, input: [left_all, right_all], by: [k], right: { right_seq: seq } }
+  both:   { kind: join, input: [left_now, right_now], by: [k], right: { right_id: id, right_k: k, right_w: w } }
+  all:    { kind: join, input: [left_now, right_now], by: { k: k, w: id }, how: left, right: { right_id: id, right_w: w } }
   left_bag:  { kind: sql, input: left_now, query: "SELECT k, w FROM input" }
   right_bag: { kind: sql, input: right_now, query: "SELECT k AS other FROM input" }
-  bags:   { kind: join, input: [left_bag, right_bag], on: { k: other }, how: left }
+  bags:   { kind: join, input: [left_bag, right_bag], by: { k: other }, how: left }
   names:  { kind: dedup, input: right_now, by: [k] }
-  named:  { kind: join, input: [left_all, names], on: [k], how: left, right: { name: id, found: k } }
-  same:   { kind: join, input: [left_now, left_now], on: { w: id }, how: left, right: { target: id, next: w } }
+  named:  { kind: join, input: [left_all, names], by: [k], how: left, right: { name: id, found: k } }
+  ones:   { kind: join, input: [names, right_now], by: [k], right: { right_id: id, right_w: w } }
+  wide:   { kind: join, input: [left_now, right_now], by: [k], how: left, right: { right_id: id } }
+  left_plain:  { kind: sql, input: left_all, query: "SELECT k, w FROM input" }
+  right_plain: { kind: sql, input: right_all, query: "SELECT k FROM input" }
+  plain:  { kind: join, input: [left_plain, right_plain], by: [k] }
+  same:   { kind: join, input: [left_now, left_now], by: { w: id }, how: left, right: { target: id, next: w } }
   pairs_table: { kind: delta, input: pairs, table: "${LAKE}/pairs" }
   both_table:  { kind: delta, input: both, table: "${LAKE}/both", mode: upsert }
   both_log:    { kind: delta, input: both, table: "${LAKE}/both_log", mode: changes }
   all_table:   { kind: delta, input: all, table: "${LAKE}/all", mode: upsert }
   bags_log:    { kind: delta, input: bags, table: "${LAKE}/bags", mode: changes }
   named_log:   { kind: delta, input: named, table: "${LAKE}/named", mode: changes }
+  ones_table:  { kind: delta, input: ones, table: "${LAKE}/ones", mode: upsert }
+  wide_table:  { kind: delta, input: wide, table: "${LAKE}/wide", mode: upsert }
+  plain_table: { kind: delta, input: plain, table: "${LAKE}/plain" }
   same_table:  { kind: delta, input: same, table: "${LAKE}/same", mode: upsert }
 "#;
 
@@ -74,15 +82,34 @@ fn assert_joined(events: &Events) {
     events.assert_every_epoch("bags", &["k", "w"], |epoch| {
         joined(&now(epoch, true), &now(epoch, false), same_k, true, |l, _| vec![json!(l.k), json!(l.w)])
     });
-    events.assert_every_epoch("named", &["seq", "name", "found"], |epoch| {
-        let mut names = now(epoch, false);
-        // Of each key the row with the least id.
-        names.sort_by_key(|e| e.id);
+    // Of each key the row with the least id.
+    let names = |epoch| {
         let mut seen = Vec::new();
+        let mut names = now(epoch, false);
+        names.sort_by_key(|e| e.id);
         names.retain(|e| e.k.is_some() && !seen.contains(&e.k) && (seen.push(e.k), true).1);
+        names
+    };
+    events.assert_every_epoch("named", &["seq", "name", "found"], |epoch| {
+        let names = names(epoch);
         joined(&events.until(epoch, true), &names, same_k, true, |l, r| {
             vec![json!(l.seq), json!(r.map(|r| r.id)), json!(r.and_then(|r| r.k))]
         })
+    });
+    events.assert_every_epoch("ones", &["id", "k", "w", "right_id", "right_w"], |epoch| {
+        joined(&names(epoch), &now(epoch, false), same_k, false, |l, r| {
+            let right = r.map(|r| (r.id, r.w)).unwrap();
+            vec![json!(l.id), json!(l.k), json!(l.w), json!(right.0), json!(right.1)]
+        })
+    });
+    events.assert_every_epoch("wide", &["id", "k", "w", "right_id"], |epoch| {
+        joined(&now(epoch, true), &now(epoch, false), same_k, true, |l, r| {
+            vec![json!(l.id), json!(l.k), json!(l.w), json!(r.map(|r| r.id))]
+        })
+    });
+    events.assert_every_epoch("plain", &["k", "w"], |epoch| {
+        let all = (events.until(epoch, true), events.until(epoch, false));
+        joined(&all.0, &all.1, same_k, false, |l, _| vec![json!(l.k), json!(l.w)])
     });
     events.assert_every_epoch("same", &["id", "w", "target", "next"], |epoch| {
         joined(
@@ -162,7 +189,7 @@ stages:
   newest:    { kind: dedup, input: orders, by: [id], keep: last }
   names:     { kind: dedup, input: customers, by: [customer], keep: last }
   once:      { kind: dedup, input: names, by: [name] }
-  named:     { kind: join, input: [newest, names], on: [customer], how: left }
+  named:     { kind: join, input: [newest, names], by: [customer], how: left }
   table:     { kind: delta, input: named, table: "${IN}/lake/named", mode: upsert }
   of_names:  { kind: delta, input: once, table: "${IN}/lake/once", mode: upsert }
 "#,
@@ -226,7 +253,7 @@ fn values_of_every_type_come_out_as_they_went_in() {
            schema: { id: int, s: string, f: float, d: double, b: boolean, day: date, at: timestamp } }
   lists: { kind: sql, input: typed, query: "SELECT *, CASE WHEN id = 2 THEN NULL ELSE make_array(s, 'x') END AS list FROM input" }
   last:  { kind: dedup, input: lists, by: [day, s], keep: last }
-  both:  { kind: join, input: [last, lists], on: [day, at, b, s], how: left,
+  both:  { kind: join, input: [last, lists], by: [day, at, b, s], how: left,
            right: { id2: id, f2: f, d2: d, list2: list } }
   table: { kind: delta, input: both, table: "${LAKE}/typed", mode: upsert, key: [id] }
   unused: { kind: blackhole, input: [left_now, right_now] }
@@ -279,6 +306,9 @@ fn explain_says_what_a_join_gives() {
         // `id` of the right side is part of its key: one match at most.
         "changes  id bigint, k bigint, w bigint, right_id bigint, right_w bigint  by id\n",
         "changes  k bigint, w bigint\n",
+        // Each row of the right side matches one of the left at most.
+        "changes  id bigint, k bigint, w bigint, right_id bigint, right_w bigint  by right_id\n",
+        "changes  id bigint, k bigint, w bigint, right_id bigint  by id, right_id\n",
         "changes  seq bigint, id bigint, k bigint, w bigint, alive boolean, name bigint, found bigint\n",
         "state    one row per side, key.k, left.seq, left.id, left.w, left.alive, right.right_seq, saved with every epoch\n",
     ] {

@@ -47,7 +47,7 @@ use shape::Shape;
 /// named:
 ///   kind: join
 ///   input: [orders, customers]
-///   on: { customer: id }
+///   by: { customer: id }
 ///   how: left
 ///   right: { customer_name: name, city: city }
 /// ```
@@ -55,12 +55,12 @@ use shape::Shape;
 #[serde(deny_unknown_fields)]
 pub struct Join {
     /// Columns that are equal in rows that match: a list of names that both sides have, or a mapping of left to right ones.
-    on: On,
+    by: By,
     /// Which rows come out.
     #[serde(default)]
     how: How,
     /// Columns of the right side that come out, as `new name: column`. Without it all, by their own names, but those of
-    /// `on`: they are those of the left side.
+    /// `by`: they are those of the left side.
     #[serde(default)]
     right: Option<IndexMap<String, String>>,
 }
@@ -68,14 +68,14 @@ pub struct Join {
 /// The key.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 #[serde(untagged)]
-enum On {
+enum By {
     Same(Vec<String>),
     Named(IndexMap<String, String>),
 }
 
-impl schemars::JsonSchema for On {
+impl schemars::JsonSchema for By {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "On".into()
+        "By".into()
     }
 
     fn inline_schema() -> bool {

@@ -6,7 +6,7 @@ use alluvium_engine::arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use alluvium_engine::spec::{Problem, type_name};
 use alluvium_engine::stage::{Changes, DIFF, Input};
 
-use super::{How, Join, On};
+use super::{By, How, Join};
 use crate::form::unfit;
 
 /// One side.
@@ -131,14 +131,14 @@ impl Shape {
 impl Join {
     /// Places of the key's columns on both sides.
     fn pairs(&self, left: &Input, right: &Input, problems: &mut Vec<Problem>) -> Vec<(usize, usize)> {
-        let given: Vec<(String, &String, &String)> = match &self.on {
-            On::Same(names) => names.iter().enumerate().map(|(at, n)| (at.to_string(), n, n)).collect(),
-            On::Named(names) => names.iter().map(|(l, r)| (l.clone(), l, r)).collect(),
+        let given: Vec<(String, &String, &String)> = match &self.by {
+            By::Same(names) => names.iter().enumerate().map(|(at, n)| (at.to_string(), n, n)).collect(),
+            By::Named(names) => names.iter().map(|(l, r)| (l.clone(), l, r)).collect(),
         };
-        let named = matches!(self.on, On::Named(_));
+        let named = matches!(self.by, By::Named(_));
         let mut pairs: Vec<(usize, usize)> = Vec::new();
         for (path, l, r) in given {
-            let at = |message: String| Problem { path: vec!["on".into(), path.clone()], ..Problem::new(message) };
+            let at = |message: String| Problem { path: vec!["by".into(), path.clone()], ..Problem::new(message) };
             let find = |input: &Input, name: &String, at_key: bool| {
                 index(input, name).ok_or_else(|| {
                     Problem { at_key, ..at(missing(input, name)) }.label("not a column").suggest(
@@ -190,9 +190,9 @@ impl Join {
 
     /// All columns of the right side that are not part of the key.
     fn all_others(&self, left: &Input, right: &Input, problems: &mut Vec<Problem>) -> Vec<(usize, FieldRef)> {
-        let is_key = |name: &String| match &self.on {
-            On::Same(names) => names.contains(name),
-            On::Named(names) => names.values().any(|n| n == name),
+        let is_key = |name: &String| match &self.by {
+            By::Same(names) => names.contains(name),
+            By::Named(names) => names.values().any(|n| n == name),
         };
         let others = without(&right.schema, |at| !is_key(right.schema.field(at).name()));
         let taken: Vec<&str> =
