@@ -122,34 +122,12 @@ impl Dedup {
     fn shape(&self, input: &Input) -> Result<Shape, Vec<Problem>> {
         let columns = without_diff(&input.schema);
         let mut problems = unfit(&columns);
-        let mut place = |path: String, name: &String, before: &[String]| {
-            let problem = |message: String| Problem::field(&path, message);
-            match columns.index_of(name) {
-                Err(_) => problems.push(problem(format!("there is no column `{name}`")).label("not a column").suggest(
-                    name,
-                    columns.fields().iter().map(|f| f.name().as_str()),
-                    "columns",
-                )),
-                Ok(_) if before.contains(name) => problems.push(
-                    problem(format!("`{name}` is part of the key already"))
-                        .label("given twice")
-                        .help("all rows of a key have the same value there: name another column, or remove it"),
-                ),
-                Ok(at) if columns.field(at).data_type().is_nested() => {
-                    let kind = type_name(columns.field(at).data_type());
-                    problems.push(
-                        problem(format!("a column of type {kind} cannot be compared"))
-                            .label("here")
-                            .help("take a field of it in a `sql` stage before"),
-                    );
-                }
-                Ok(at) => return Some(at),
-            }
-            None
+        let mut find = |path: &str, name: &String, before: &[String]| {
+            place(&columns, path, name, before).map_err(|problem| problems.push(problem)).ok()
         };
         let keys = self.by.iter().enumerate();
-        let key: Vec<usize> = keys.filter_map(|(n, name)| place(format!("by.{n}"), name, &self.by[..n])).collect();
-        let order = self.order.as_ref().and_then(|name| place("order".into(), name, &self.by));
+        let key: Vec<usize> = keys.filter_map(|(n, name)| find(&format!("by.{n}"), name, &self.by[..n])).collect();
+        let order = self.order.as_ref().and_then(|name| find("order", name, &self.by));
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -180,4 +158,27 @@ impl Dedup {
         let fingerprint = format!("{definition} {:?} {columns:?}", shape.policy);
         StateSchema { schema: Arc::new(Schema::new(fields)), keys, fingerprint }
     }
+}
+
+/// The place of a column that can be compared and is not among those `before`.
+fn place(columns: &SchemaRef, path: &str, name: &String, before: &[String]) -> Result<usize, Problem> {
+    let problem = |message: String| Problem::field(path, message);
+    let Ok(at) = columns.index_of(name) else {
+        let names = columns.fields().iter().map(|f| f.name().as_str());
+        return Err(problem(format!("there is no column `{name}`"))
+            .label("not a column")
+            .suggest(name, names, "columns"));
+    };
+    if before.contains(name) {
+        return Err(problem(format!("`{name}` is part of the key already"))
+            .label("given twice")
+            .help("all rows of a key have the same value there: name another column, or remove it"));
+    }
+    let data_type = columns.field(at).data_type();
+    if data_type.is_nested() {
+        return Err(problem(format!("a column of type {} cannot be compared", type_name(data_type)))
+            .label("here")
+            .help("take a field of it in a `sql` stage before"));
+    }
+    Ok(at)
 }

@@ -1,13 +1,11 @@
 //! `kind: join`: rows of two inputs with the same key, kept current.
 //!
 //! ```text
-//! left  ─> by key ─> arrange ─┬─> join ──────────────────────────────────┬─> add up per epoch ─> rows
-//!            │                ├─> count ─> state                         │
-//!            │ key is NULL    └─────────────────> all, and those with ───┤
-//!            └──────────────────────────────────────── a match, less ────┤   (left join only)
-//! right ─> by key ─> arrange ─┬─> join                ^                  │
-//!                             ├─> count ─> state      │                  │
-//!                             └─> keys that are there ┘
+//! left ──> by key ─> arrange ─┬─> join ─────────────────────────────────┐
+//! right ─> by key ─> arrange ─┤                                         ├─> added up per epoch ─> rows
+//!                             ├─> left rows, less those with a match ───┘
+//!                             │   (left join only)
+//!                             └─> number of each row that changed ─> state
 //! ```
 //! Both sides are differential arrangements, compacted as the frontier goes on: what is kept is the rows that are there
 //! now, not their history. The state of a restart is the same rows with their number; it comes in at epoch 0, and pairs of
