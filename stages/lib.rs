@@ -16,6 +16,8 @@ pub fn registry() -> Registry {
         // Operators
         .with::<alluvium_eda::Aggregate>()
         .with::<alluvium_eda::Evaluate>()
+        .with::<alluvium_eda::Join>()
+        .with::<alluvium_eda::Dedup>()
         // Sinks
         .with::<alluvium_delta::Delta>()
         .with::<alluvium_basic::Print>()

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::support::{Bucket, Call, Done, Folder, Numbers, Place, Running, alluvium, read};
 
-const SECRET: &str = "0123456789abcdef-of-a-test";
+pub const SECRET: &str = "0123456789abcdef-of-a-test";
 
 /// `127.0.0.1:PORT`, not used by others and not where the system takes ports from for connections.
 fn address() -> String {
@@ -27,7 +27,7 @@ fn address() -> String {
 }
 
 /// Addresses for so many processes.
-fn hosts(processes: usize) -> Vec<String> {
+pub fn hosts(processes: usize) -> Vec<String> {
     (0..processes).map(|_| address()).collect()
 }
 
@@ -45,7 +45,7 @@ pub fn start(numbers: &Numbers, processes: usize, arguments: &[&str]) -> Vec<Run
 }
 
 #[track_caller]
-fn all_end(running: Vec<Running>, code: i32) -> Vec<Done> {
+pub fn all_end(running: Vec<Running>, code: i32) -> Vec<Done> {
     let done: Vec<Done> = running.into_iter().map(Running::end).collect();
     for (process, done) in done.iter().enumerate() {
         assert_eq!(done.code, Some(code), "process {process}:\n{}{}", done.err, done.out);

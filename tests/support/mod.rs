@@ -1,10 +1,12 @@
 //! What tests share: a folder of their own, the binary, the independent reader.
 
 mod bucket;
+mod events;
 mod numbers;
 mod proxy;
 
 pub use bucket::Bucket;
+pub use events::{Bag, Event, Events, bag};
 pub use numbers::{Numbers, Place};
 pub use proxy::{Act, Proxy};
 
@@ -228,12 +230,22 @@ pub fn python(arguments: &[&str]) -> Vec<u8> {
 
 /// Reads a Delta table with the Python package deltalake.
 pub fn read(url: &str) -> Table {
-    let json: Value = serde_json::from_slice(&python(&["tests/support/read_table.py", url])).unwrap();
+    table(&serde_json::from_slice(&python(&["tests/support/read_table.py", url])).unwrap())
+}
+
+fn table(json: &Value) -> Table {
     Table {
         columns: serde_json::from_value(json["columns"].clone()).unwrap(),
         names: serde_json::from_value(json["names"].clone()).unwrap(),
         rows: serde_json::from_value(json["rows"].clone()).unwrap(),
     }
+}
+
+/// A Delta table as of each of its epochs, oldest first.
+pub fn read_epochs(url: &str) -> Vec<(i64, Table)> {
+    let json = python(&["tests/support/read_table.py", url, "--epochs"]);
+    let epochs: Vec<(i64, Value)> = serde_json::from_slice(&json).unwrap();
+    epochs.iter().map(|(epoch, content)| (*epoch, table(content))).collect()
 }
 
 /// The commits of a Delta table, newest first, as that package gives them.
@@ -243,9 +255,14 @@ pub fn history(url: &str) -> Vec<Value> {
 
 /// The rows of a Delta table as they were after each epoch, each row as an object.
 pub fn epochs(url: &str) -> BTreeMap<u64, Vec<Value>> {
-    let json: BTreeMap<String, Vec<Value>> =
+    let json: Vec<(u64, Value)> =
         serde_json::from_slice(&python(&["tests/support/read_table.py", url, "--epochs"])).unwrap();
-    json.into_iter().map(|(epoch, rows)| (epoch.parse().unwrap(), rows)).collect()
+    let objects = |table: &Value| -> Vec<Value> {
+        let names: Vec<String> = serde_json::from_value(table["names"].clone()).unwrap();
+        let rows: Vec<Vec<Value>> = serde_json::from_value(table["rows"].clone()).unwrap();
+        rows.into_iter().map(|row| names.iter().cloned().zip(row).collect()).collect()
+    };
+    json.iter().map(|(epoch, table)| (*epoch, objects(table))).collect()
 }
 
 /// What the tweet pipeline must give for an input folder; see the script.

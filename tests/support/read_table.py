@@ -2,7 +2,7 @@
 
 usage: read_table.py URL            rows as {"columns": {name: type}, "rows": [[...], ...]}, sorted
        read_table.py URL --history  commits as a list, newest first
-       read_table.py URL --epochs   rows as objects, as they were after each epoch: {"epoch": [{...}, ...]}
+       read_table.py URL --epochs   the same as of each epoch, as [[epoch, {"columns": ...}], ...]
 """
 import datetime as dt
 import json
@@ -35,19 +35,21 @@ def main() -> None:
         json.dump(table.history(), sys.stdout)
         return
     if "--epochs" in sys.argv:
-        versions = {str(c["epoch"]): c["version"] for c in table.history() if "epoch" in c}
-        rows = {}
-        for epoch, version in versions.items():
-            table.load_as_version(version)
-            rows[epoch] = plain(table.to_pyarrow_table().to_pylist())
-        json.dump(rows, sys.stdout)
+        commits = sorted((c["epoch"], c["version"]) for c in table.history() if "epoch" in c)
+        json.dump([[epoch, content(table, version)] for epoch, version in commits], sys.stdout)
         return
+    json.dump(content(table), sys.stdout)
+
+
+def content(table: deltalake.DeltaTable, version: int | None = None) -> dict:
+    if version is not None:
+        table.load_as_version(version)
     data = table.to_pyarrow_table()
     names = sorted(data.schema.names)
     rows = [[plain(row[name]) for name in names] for row in data.to_pylist()]
     rows.sort(key=lambda row: json.dumps(row))
     columns = {name: str(data.schema.field(name).type) for name in data.schema.names}
-    json.dump({"columns": columns, "names": names, "rows": rows}, sys.stdout)
+    return {"columns": columns, "names": names, "rows": rows}
 
 
 main()

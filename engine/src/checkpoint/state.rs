@@ -1,8 +1,9 @@
 //! Operator state on storage: rows by key, the newest wins.
 //!
 //! Every epoch adds one file per worker with the rows that changed; the completion record lists the files. When the
-//! changes outweigh what they change, the files are merged into one, without the keys that are gone. So the cost of an epoch follows its changes and
-//! the cost of a restart follows the number of keys, neither the length of the history nor the number of workers.
+//! changes outweigh what they change, the files are merged into one, without the keys that are gone. So the cost of an
+//! epoch follows its changes and the cost of a restart follows the number of keys, neither the length of the history nor
+//! the number of workers.
 
 use std::collections::{BTreeMap, HashSet};
 

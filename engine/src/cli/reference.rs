@@ -135,6 +135,11 @@ fn resolve<'a>(root: &'a Json, schema: &'a Json) -> &'a Json {
 }
 
 fn type_of(root: &Json, schema: &Json) -> String {
+    let branches = schema.get("anyOf").and_then(Json::as_array).into_iter().flatten();
+    let some: Vec<&Json> = branches.filter(|s| s.get("type").and_then(Json::as_str) != Some("null")).collect();
+    if some.len() > 1 {
+        return some.into_iter().map(|s| type_of(root, s)).collect::<Vec<_>>().join(" or ");
+    }
     let schema = resolve(root, schema);
     if schema.get("oneOf").is_some() || schema.get("enum").is_some() {
         let plain = schema.get("enum").and_then(Json::as_array);

@@ -1,8 +1,16 @@
 //! Incremental analysis on differential dataflow: answers that are kept current epoch by epoch.
 
 mod aggregate;
+mod dedup;
 mod evaluate;
+mod form;
+mod join;
 mod summary;
 
 pub use aggregate::Aggregate;
+pub use dedup::Dedup;
 pub use evaluate::Evaluate;
+pub use join::Join;
+
+/// Rows that leave a stage at once.
+const BATCH_ROWS: usize = 8_192;

@@ -1,6 +1,7 @@
 //! A small table made anew of all groups of an aggregate after each epoch; what has changed of it goes on.
 
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use alluvium_engine::arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use alluvium_engine::arrow::datatypes::{Schema, SchemaRef};
@@ -17,6 +18,8 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::progress::Stamp;
+
+use crate::form::broken;
 
 /// Groups to rows.
 pub(crate) trait Summary: 'static {
@@ -48,19 +51,21 @@ impl Distributor<Batch> for ToFirst {
 /// Rows of one schema, each with how often it is there.
 struct Held {
     schema: SchemaRef,
-    converter: RowConverter,
+    /// Bytes of one converter mean nothing to another one.
+    converter: Rc<RowConverter>,
     rows: HashMap<OwnedRow, i64>,
-}
-
-fn broken(error: ArrowError) -> StageError {
-    StageError::internal("rows cannot be summarised").because(error)
 }
 
 impl Held {
     fn new(schema: &Schema) -> Result<Self, StageError> {
         let schema = without_diff(schema);
         let fields = schema.fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
-        Ok(Self { converter: RowConverter::new(fields).map_err(broken)?, schema, rows: HashMap::new() })
+        Ok(Self { converter: Rc::new(RowConverter::new(fields).map_err(broken)?), schema, rows: HashMap::new() })
+    }
+
+    /// The same without rows.
+    fn emptied(&self) -> Self {
+        Self { schema: self.schema.clone(), converter: self.converter.clone(), rows: HashMap::new() }
     }
 
     fn add(&mut self, batch: &RecordBatch) -> Result<(), StageError> {
@@ -109,7 +114,6 @@ pub(crate) fn summarise<'scope>(
 ) -> Result<BatchStream<'scope>, StageError> {
     let mut held = Held::new(group_schema)?;
     let mut told = Held::new(output)?;
-    let output = output.clone();
     let faults = context.faults.clone();
     let mut builder = OperatorBuilder::new("summary".into(), context.scope);
     let mut input = builder.new_input(groups, DistributorPact(|_workers| ToFirst));
@@ -135,7 +139,7 @@ pub(crate) fn summarise<'scope>(
                 }
                 let mut make = || {
                     entry.get().1.iter().try_for_each(|batch| held.add(batch))?;
-                    let mut now = Held::new(&output)?;
+                    let mut now = told.emptied();
                     now.add(&summary.rows(&held.batch()?, epoch)?)?;
                     let changes = now.since(&told)?;
                     told = now;

@@ -216,11 +216,15 @@ fn refuse_node(node: &LogicalPlan) -> Refused {
         LogicalPlan::Aggregate(_) => {
             whole_input("an aggregate", "use a stage of kind `aggregate`: it keeps its groups from epoch to epoch")
         }
-        LogicalPlan::Distinct(_) => whole_input("DISTINCT", "use a stage of kind `aggregate` with the columns as keys"),
-        LogicalPlan::Window(_) => whole_input("a window function", "use a stage of kind `aggregate`"),
+        LogicalPlan::Distinct(_) => whole_input("DISTINCT", "use a stage of kind `dedup` with the columns as `by`"),
+        LogicalPlan::Window(_) => {
+            whole_input("a window function", "use a stage of kind `aggregate`, or `dedup` for one row per key")
+        }
         LogicalPlan::Sort(_) => whole_input("ORDER BY", "tables have no order; sort when you query them"),
         LogicalPlan::Limit(_) => whole_input("LIMIT", "filter with WHERE, or limit when you query the table"),
-        LogicalPlan::Join(_) => whole_input("a join", "the only table of a `sql` stage is `input`"),
+        LogicalPlan::Join(_) => {
+            whole_input("a join", "use a stage of kind `join`: it keeps both sides from epoch to epoch")
+        }
         LogicalPlan::Union(_) => whole_input("UNION", "list several inputs on one stage instead: `input: [a, b]`"),
         other => {
             whole_input(&other.display().to_string(), "a `sql` stage may use columns, filters, functions and unnest")

@@ -11,9 +11,10 @@ use super::buckets::Buckets;
 use super::column::{Column, Kept};
 use super::definition::Function;
 use super::exact::ExactSum;
-use super::keys::{Group, Key, Keys, broken, canonical};
+use super::keys::{Group, canonical, form};
 use super::shape::{Shape, Timed};
 use super::totals::{Absorbing, Sketch, Total, Totals, Value, count_value, merge_best};
+use crate::form::{Form, broken};
 
 /// A value of a group, with the aggregate that asks for it.
 pub(crate) type GroupValue = (Group, u16, Value);
@@ -27,7 +28,8 @@ pub(crate) struct Gathered {
 
 /// Adds up rows.
 pub(crate) struct Adder {
-    keys: Keys,
+    keys: Form,
+    key_columns: usize,
     /// For each aggregate that compares, the form of its values.
     orders: Vec<Option<RowConverter>>,
     columns: Vec<Column>,
@@ -50,7 +52,8 @@ enum Values {
 impl Adder {
     pub(crate) fn new(shape: &Shape) -> Result<Self, StageError> {
         Ok(Self {
-            keys: Keys::new(shape.keys())?,
+            keys: form(shape.keys())?,
+            key_columns: shape.keys().len(),
             orders: orders(&shape.columns)?,
             columns: shape.columns.clone(),
             buckets: shape.columns.iter().map(|c| Buckets::of(&c.function)).collect(),
@@ -65,7 +68,8 @@ impl Adder {
         watermark: Option<i64>,
         into: &mut Gathered,
     ) -> Result<(), StageError> {
-        let keys = self.keys.of(batch.columns())?;
+        let keys =
+            self.keys.encode(&batch.columns().iter().take(self.key_columns).map(canonical).collect::<Vec<_>>())?;
         let values = self.columns.iter().zip(&self.orders).map(|(c, order)| values(c, order.as_ref(), batch));
         let values = values.collect::<Result<Vec<_>, _>>()?;
         let filters: Vec<Option<&BooleanArray>> =
@@ -75,7 +79,7 @@ impl Adder {
         for row in 0..batch.num_rows() {
             let n = numbers.map_or(1, |numbers| numbers.value(row));
             let mut add = |time: i64| {
-                let group = (Key::from(keys.get(row)), time);
+                let group = (keys.row(row), time);
                 self.row(row, n, group, &values, &filters, into);
             };
             match times {

@@ -17,16 +17,17 @@ use super::column::{Column, bucket_fields};
 use super::definition::Function;
 use super::exact;
 use super::found::{best, found};
-use super::keys::{Group, Keys, broken};
+use super::keys::{Group, form};
 use super::shape::Shape;
 use super::totals::{Total, Totals, Value};
+use crate::form::{Form, broken};
 
 /// A row of the output: its group, the end of its window if it has one, its totals, and how often it comes or goes.
 pub(crate) type Row = (Group, i64, Totals, i64);
 
 /// Makes rows.
 pub(crate) struct Finisher {
-    keys: Keys,
+    keys: Form,
     orders: Vec<Option<RowConverter>>,
     columns: Vec<Column>,
     windowed: bool,
@@ -36,7 +37,7 @@ pub(crate) struct Finisher {
 impl Finisher {
     pub(crate) fn new(shape: &Shape) -> Result<Self, StageError> {
         Ok(Self {
-            keys: Keys::new(shape.keys())?,
+            keys: form(shape.keys())?,
             orders: orders(&shape.columns)?,
             columns: shape.columns.clone(),
             windowed: shape.window.is_some(),
@@ -54,7 +55,7 @@ impl Finisher {
             columns.push(times(|((_, start), ..)| *start));
             columns.push(times(|(_, end, ..)| *end));
         }
-        columns.extend(self.keys.columns(rows.iter().map(|((key, _), ..)| key))?);
+        columns.extend(self.keys.decode(rows.iter().map(|((key, _), ..)| key))?);
         for (at, (column, order)) in self.columns.iter().zip(&self.orders).enumerate() {
             let totals: Vec<&Total> = rows.iter().filter_map(|(_, _, t, _)| t.parts.get(at)).collect();
             columns.push(finish(column, order.as_ref(), &totals)?);

@@ -7,8 +7,8 @@ use alluvium_engine::stage::StageError;
 
 use super::column::Column;
 use super::definition::Function;
-use super::keys::broken;
 use super::totals::{Total, Value};
+use crate::form::broken;
 
 /// What an aggregate is of these values, which come in its order, each with how often it is there.
 pub(crate) fn found<'v>(

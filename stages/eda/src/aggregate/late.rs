@@ -13,9 +13,9 @@ use alluvium_engine::arrow::datatypes::TimestampMicrosecondType;
 use alluvium_engine::stage::{Reject, StageError};
 use alluvium_sql::as_json;
 
-use super::keys::broken;
 use super::shape::Timed;
 use super::window::OnLate;
+use crate::form::broken;
 
 /// The watermark of each epoch.
 #[derive(Debug, Clone, Default)]

@@ -9,9 +9,10 @@ use alluvium_engine::arrow::datatypes::{DataType, Field, Int8Type, Int32Type, In
 use alluvium_engine::stage::{StageError, StateSchema};
 
 use super::add::GroupValue;
-use super::keys::{Group, Key, Keys, broken};
+use super::keys::{Group, form};
 use super::shape::Shape;
 use super::totals::{Totals, Value};
+use crate::form::{Form, broken};
 
 /// What a row of state is about.
 const GROUP: i8 = 0;
@@ -42,14 +43,14 @@ pub(crate) fn schema(shape: &Shape, fingerprint: &str) -> StateSchema {
 
 /// Turns changes into rows of state and back.
 pub(crate) struct Codec {
-    keys: Keys,
+    keys: Form,
     key_fields: usize,
     schema: SchemaRef,
 }
 
 impl Codec {
     pub(crate) fn new(shape: &Shape, schema: SchemaRef) -> Result<Self, StageError> {
-        Ok(Self { keys: Keys::new(shape.keys())?, key_fields: shape.keys().len(), schema })
+        Ok(Self { keys: form(shape.keys())?, key_fields: shape.keys().len(), schema })
     }
 
     pub(crate) fn encode(&self, changes: &[Change]) -> Result<Vec<RecordBatch>, StageError> {
@@ -73,7 +74,7 @@ impl Codec {
             let fields = self.schema.fields().iter().skip(2).take(self.key_fields);
             columns.extend(fields.map(|f| new_null_array(f.data_type(), rows)));
         } else {
-            columns.extend(self.keys.columns(groups.iter().flatten().map(|g| &g.0))?);
+            columns.extend(self.keys.decode(groups.iter().flatten().map(|g| &g.0))?);
         }
         let values: Vec<Option<(i32, &[u8])>> = changes.iter().map(|c| c.value()).collect();
         columns.push(Arc::new(values.iter().map(|v| v.map(|v| v.0)).collect::<Int32Array>()));
@@ -95,13 +96,13 @@ impl Codec {
         else {
             return Err(damaged());
         };
-        let keys = self.keys.of(key_columns)?;
+        let keys = self.keys.encode(key_columns)?;
         let (part, time) = (part.as_primitive::<Int8Type>(), time.as_primitive::<Int64Type>());
         let (column, value, total) =
             (column.as_primitive::<Int32Type>(), value.as_binary::<i32>(), total.as_binary::<i32>());
         (0..batch.num_rows())
             .map(|row| {
-                let group = || (Key::from(keys.get(row)), time.value(row));
+                let group = || (keys.row(row), time.value(row));
                 let bytes = total.value(row);
                 let number = || bytes.try_into().map(i64::from_le_bytes).map_err(|_| damaged());
                 Ok(match part.value(row) {
