@@ -155,6 +155,12 @@ impl Coordinator {
             if let Err(error) = self.store.archive(completed).await {
                 tracing::warn!(%error, "the records of complete epochs could not be archived");
             }
+            for log in &self.state {
+                let manifest = self.manifests.get(log.stage()).cloned().unwrap_or_default();
+                if let Err(error) = log.clean(&manifest, completed.saturating_sub(KEPT)).await {
+                    tracing::warn!(stage = log.stage(), %error, "old files of operator state could not be deleted");
+                }
+            }
         }
     }
 }

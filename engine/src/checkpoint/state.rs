@@ -1,9 +1,10 @@
 //! Operator state on storage: rows by key, the newest wins.
 //!
 //! Every epoch adds one file per worker with the rows that changed; the completion record lists the files. When the
-//! changes outweigh what they change, the files are merged into one, without the keys that are gone. So the cost of an
-//! epoch follows its changes and the cost of a restart follows the number of keys, neither the length of the history nor
-//! the number of workers.
+//! changes outweigh what they change, the files are merged into one, without the keys that are gone. When there are only
+//! many of them, the newest ones are merged with each other, small ones first, as in a log-structured merge tree. So the
+//! cost of an epoch follows its changes and the cost of a restart follows the number of keys, neither the length of the
+//! history nor the number of workers.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -13,6 +14,7 @@ use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use async_trait::async_trait;
+use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
 
@@ -21,9 +23,11 @@ use crate::Epoch;
 use crate::stage::{StageError, Staged, StateSchema, Writer};
 use crate::storage::{self, Location};
 
-/// Files are merged when there are this many,
+/// The newest files are merged when there are this many.
 const MOST_FILES: usize = 64;
-/// or when changes since the last merge have this many times the rows that it had.
+/// Into a merge of newer files goes an older one of at most so many times their rows.
+const TIER: u64 = 2;
+/// All files are merged when changes since the last such merge have this many times the rows that it had.
 const MOST_CHANGES: u64 = 2;
 /// Below this many rows a merge is not worth an object.
 const FEW_ROWS: u64 = 10_000;
@@ -80,12 +84,17 @@ impl StateLog {
     /// The rows of every key that is there, each once.
     pub(crate) async fn load(&self, manifest: &StateManifest) -> Result<Vec<RecordBatch>, StageError> {
         self.verify(manifest)?;
+        self.newest(&manifest.files, false).await
+    }
+
+    /// The newest row of every key in these files; `whole` if of those that are gone as well.
+    async fn newest(&self, files: &[StateFile], whole: bool) -> Result<Vec<RecordBatch>, StageError> {
         let keys = self.schema.schema.fields().iter().take(self.schema.keys);
         let converter = RowConverter::new(keys.map(|f| SortField::new(f.data_type().clone())).collect())
             .map_err(|e| StageError::internal("a key of the state has a type without order").because(e))?;
         let mut seen: HashSet<OwnedRow> = HashSet::new();
         let mut out = Vec::new();
-        for file in manifest.files.iter().rev() {
+        for file in files.iter().rev() {
             for batch in self.read(&file.name).await?.into_iter().rev() {
                 if file.merged && seen.is_empty() {
                     out.push(batch);
@@ -95,7 +104,7 @@ impl StateLog {
                     .convert_columns(&batch.columns()[..self.schema.keys.min(batch.num_columns())])
                     .map_err(|e| self.damaged(&file.name).because(e))?;
                 let values = &batch.columns()[self.schema.keys.min(batch.num_columns())..];
-                let gone = |row| !values.is_empty() && values.iter().all(|c| c.is_null(row));
+                let gone = |row| !whole && !values.is_empty() && values.iter().all(|c| c.is_null(row));
                 // Within a batch too the last row of a key wins, hence backwards.
                 let mut newest: Vec<bool> =
                     (0..batch.num_rows()).rev().map(|i| seen.insert(rows.row(i).owned()) && !gone(i)).collect();
@@ -123,14 +132,40 @@ impl StateLog {
         }
         let base: u64 = manifest.files.iter().filter(|f| f.merged).map(|f| f.rows).sum();
         let changes: u64 = manifest.files.iter().filter(|f| !f.merged).map(|f| f.rows).sum();
-        if manifest.files.len() > MOST_FILES || changes > FEW_ROWS.max(base * MOST_CHANGES) {
-            let batches = self.load(&manifest).await?;
-            let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
-            let name = format!("{epoch:020}-merged-{}.parquet", uuid::Uuid::new_v4().simple());
-            self.write(&name, &batches).await?;
-            manifest.files = vec![StateFile { name, rows, merged: true }];
+        if changes > FEW_ROWS.max(base * MOST_CHANGES) {
+            self.merge(&mut manifest.files, 0, epoch).await?;
+        } else if manifest.files.len() > MOST_FILES {
+            let first = suffix(&manifest.files);
+            self.merge(&mut manifest.files, first, epoch).await?;
         }
         Ok(manifest)
+    }
+
+    /// Replaces files from this one on by one.
+    async fn merge(&self, files: &mut Vec<StateFile>, first: usize, epoch: Epoch) -> Result<(), StageError> {
+        let old = files.split_off(first);
+        let merged = first == 0;
+        let batches = self.newest(&old, !merged).await?;
+        let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
+        let name = format!("{epoch:020}-merged-{}.parquet", uuid::Uuid::new_v4().simple());
+        self.write(&name, &batches).await?;
+        files.push(StateFile { name, rows, merged });
+        Ok(())
+    }
+
+    /// Deletes files of epochs before this one that are not named any more: they have been merged, or were written by an
+    /// attempt that failed. Whatever goes on from this manifest, or from a later one, names none of them.
+    pub(crate) async fn clean(&self, manifest: &StateManifest, before: Epoch) -> Result<(), object_store::Error> {
+        let store = &self.location.store;
+        let mut found = store.list(Some(&self.location.path));
+        while let Some(file) = found.try_next().await? {
+            let name = file.location.filename().unwrap_or_default();
+            let epoch = name.split('-').next().and_then(|number| number.parse::<Epoch>().ok());
+            if epoch.is_some_and(|e| e < before) && !manifest.files.iter().any(|f| f.name == name) {
+                store.delete(&file.location).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn read(&self, name: &str) -> Result<Vec<RecordBatch>, StageError> {
@@ -170,6 +205,18 @@ impl StateLog {
         StageError::external("a file of the stage's state is damaged")
             .object(format!("{}/{}/{name}", self.location.root, self.location.path))
     }
+}
+
+/// Where the newest files begin that are merged with each other: half of them at least, and older ones that are not much
+/// larger than all of these.
+fn suffix(files: &[StateFile]) -> usize {
+    let mut first = files.len() - MOST_FILES / 2;
+    let mut rows: u64 = files[first..].iter().map(|f| f.rows).sum();
+    while let Some(older) = first.checked_sub(1).and_then(|at| files.get(at)).filter(|f| f.rows <= rows * TIER) {
+        rows += older.rows;
+        first -= 1;
+    }
+    first
 }
 
 /// Stages the state rows of one worker.
@@ -287,6 +334,38 @@ mod tests {
         assert!(manifest.files[0].merged && manifest.files.len() <= MOST_FILES, "{manifest:?}");
         assert_eq!(manifest.files[0].rows, 1, "one key is there at any time");
         assert_eq!(held(&log, &manifest).await, [row("k79", &[Some(79)])]);
+    }
+
+    #[tokio::test]
+    async fn many_small_files_are_merged_without_the_large_one() {
+        let log = log("tiers", &["a"]);
+        let keys: Vec<String> = (0..20_000).map(|n| format!("k{n}")).collect();
+        let all: Vec<Option<&str>> = keys.iter().map(|k| Some(k.as_str())).collect();
+        let first = rows(&log, &all, &[&vec![Some(0); all.len()]]);
+        let mut manifest = epoch(&log, StateManifest::default(), 1, vec![first]).await;
+        let base = manifest.files[0].clone();
+        assert!(base.merged);
+        let mut expected: BTreeMap<String, i64> = keys.iter().map(|k| (k.clone(), 0)).collect();
+        for n in 2..300_u64 {
+            // One key comes or is changed, one goes.
+            let (come, gone) = (format!("k{}", n * 7 % 50), format!("k{}", n * 11 % 50));
+            let value = i64::try_from(n).unwrap();
+            let batch = rows(&log, &[Some(&gone), Some(&come)], &[&[None, Some(value)]]);
+            manifest = epoch(&log, manifest, n, vec![batch]).await;
+            expected.remove(&gone);
+            expected.insert(come, value);
+            assert_eq!(manifest.files[0], base, "epoch {n} rewrote the large file");
+            assert!(manifest.files.len() <= MOST_FILES, "{} files", manifest.files.len());
+        }
+        let found: BTreeMap<String, i64> =
+            held(&log, &manifest).await.into_iter().map(|(key, values)| (key.unwrap(), values[0].unwrap())).collect();
+        assert_eq!(found, expected);
+        let files =
+            async || log.location.store.list(Some(&log.location.path)).try_collect::<Vec<_>>().await.unwrap().len();
+        assert!(files().await > 300);
+        log.clean(&manifest, 290).await.unwrap();
+        assert!(files().await < MOST_FILES + 20, "{} files", files().await);
+        assert_eq!(held(&log, &manifest).await.len(), expected.len());
     }
 
     #[tokio::test]
