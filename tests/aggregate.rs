@@ -81,3 +81,116 @@ fn group(name: Option<&str>) -> Vec<Value> {
         Value::Null,
     ]
 }
+
+/// Runs one file of rows through an aggregate; gives what the run says and the table's rows.
+fn once(name: &str, schema: &str, definition: &str, lines: &str) -> (crate::support::Done, Folder) {
+    let folder = Folder::new(name);
+    let spec = format!(
+        r#"
+pipeline: once
+state: ${{LAKE}}/_state
+stages:
+  rows: {{ kind: files, url: "${{IN}}", format: json, schema: {{ {schema} }} }}
+  read: {{ kind: sql, input: rows, query: "SELECT *, CAST(text AS DOUBLE) AS x FROM input" }}
+  groups: {{ kind: aggregate, input: read, {definition} }}
+  table: {{ kind: delta, input: groups, table: "${{LAKE}}/table", mode: upsert }}
+"#
+    );
+    let spec = folder.write("spec.yaml", &spec).display().to_string();
+    folder.write("in/a.json", lines);
+    let done = alluvium(&["run", &spec, "--workers", "2"])
+        .env("IN", &folder.text("in"))
+        .env("LAKE", &folder.text("lake"))
+        .run();
+    (done, folder)
+}
+
+#[test]
+fn numbers_that_are_none_and_infinite_ones() {
+    let lines: String = ["NaN", "inf", "-inf", "-0.0", "0.0", "1.5"]
+        .iter()
+        .map(|text| format!("{{\"g\":1,\"text\":\"{text}\"}}\n"))
+        .chain(["{\"g\":2,\"text\":\"-0.0\"}\n{\"g\":2,\"text\":\"0\"}\n{\"g\":2,\"text\":null}\n".to_owned()])
+        .collect();
+    let definition = r#"by: [g], columns: { n: { count: x }, sum: { sum: x }, min: { min: x }, max: { max: x },
+        different: { count_distinct: x }, about: { count_distinct: x, approximate: true }, median: { quantile: x },
+        mode: { mode: x }, variance: { variance: x }, top: { top_k: x, k: 2 }, h: { histogram: x, bounds: [0, 1] } }"#;
+    let (done, folder) = once("numbers", "g: int, text: string", definition, &lines);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let mut rows = crate::support::epochs(&folder.text("lake/table")).remove(&1).unwrap();
+    rows.sort_by_key(|r| r["g"].as_i64());
+    let counts =
+        |row: &Value| row["h"].as_array().unwrap().iter().map(|b| b["count"].as_i64().unwrap()).collect::<Vec<_>>();
+    let [first, second] = rows.as_slice() else { panic!("{rows:?}") };
+    for (name, value) in [
+        ("n", json!(6)),
+        ("sum", json!("nan")),
+        ("min", json!("-inf")),
+        ("max", json!("nan")),
+        // Zero is one number, whatever its sign.
+        ("different", json!(5)),
+        ("about", json!(5)),
+        ("median", json!(0.75)),
+        ("mode", json!(0.0)),
+        ("variance", json!("nan")),
+        ("top", json!(["nan", "inf"])),
+    ] {
+        assert_eq!(first[name], value, "{name} of {first}");
+    }
+    assert_eq!(counts(first), [1, 2, 3]);
+    assert_eq!((&second["n"], &second["different"], &second["sum"]), (&json!(2), &json!(1), &json!(0.0)));
+}
+
+#[test]
+fn sums_never_wrap() {
+    let lines = format!("{{\"g\":1,\"i\":{0},\"text\":null}}\n{{\"g\":1,\"i\":{0},\"text\":null}}\n", i64::MAX);
+    let schema = "g: int, i: bigint, text: string";
+    let (done, _) = once("wrap", schema, "by: [g], columns: { s: { sum: i } }", &lines);
+    assert_eq!(done.code, Some(1));
+    for told in [
+        "stage `groups` failed at epoch 1",
+        "a sum has left the range of 64-bit whole numbers: 18446744073709551614",
+        "CAST(x AS DOUBLE)",
+    ] {
+        assert!(done.err.contains(told), "{told}: {}", done.err);
+    }
+    let (done, folder) =
+        once("no-wrap", schema, "by: [g], columns: { s: { sum: CAST(i AS DOUBLE) }, mean: { avg: i } }", &lines);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let rows = read(&folder.text("lake/table")).select(&["s", "mean"]);
+    assert_eq!(rows, [[json!(1.844_674_407_370_955_2e19), json!(9.223_372_036_854_775_807e18)]]);
+}
+
+/// A tenth of all rows has one key, in windows and without; all values of it are looked at for the quantile.
+#[test]
+fn a_key_with_a_tenth_of_all_rows() {
+    let lines: String =
+        (0..40_000).map(|i| format!("{{\"g\":{},\"text\":\"{}\"}}\n", if i % 10 == 0 { 0 } else { i }, i)).collect();
+    let definition =
+        "by: [g], columns: { n: { count: '*' }, different: { count_distinct: x }, high: { quantile: x, at: 0.9 } }";
+    let (done, folder) = once("hot", "g: int, text: string", definition, &lines);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let table = read(&folder.text("lake/table"));
+    assert_eq!(table.rows.len(), 36_001);
+    let hot = table.select(&["g", "n", "different", "high"]).into_iter().find(|r| r[0] == json!(0)).unwrap();
+    assert_eq!(hot, [json!(0), json!(4_000), json!(4_000), json!(35_991.0)]);
+}
+
+#[test]
+fn times_out_of_range_and_missing_ones() {
+    let spec = |on_late: &str| {
+        format!(
+            "by: [g], window: {{ time: t, tumbling: 1h, lateness: 1h, on_late: {on_late} }}, columns: {{ n: {{ count: '*' }} }}"
+        )
+    };
+    let lines =
+        format!("{{\"g\":1,\"text\":\"1\",\"t\":null}}\n{{\"g\":1,\"text\":\"1\",\"t\":\"1970-01-01T00:00:01Z\"}}\n");
+    let schema = "g: int, text: string, t: timestamp";
+    let (done, _) = once("no-time", schema, &spec("fail"), &lines);
+    assert_eq!(done.code, Some(1));
+    assert!(done.err.contains("the row has no time") && done.err.contains("\"g\":1"), "{}", done.err);
+    let (done, folder) = once("dropped-time", schema, &spec("drop"), &lines);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(done.err.contains("rows were left out that are late or have no time"), "{}", done.err);
+    assert_eq!(read(&folder.text("lake/table")).select(&["n"]), [[json!(1)]]);
+}

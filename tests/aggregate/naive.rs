@@ -2,7 +2,29 @@
 
 use std::collections::BTreeMap;
 
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value, json};
+
+use crate::support::{Folder, alluvium};
+
+/// Where the process may be killed.
+const POINTS: [&str; 5] = ["after-binding", "after-staging", "after-commit:table", "after-commits", "after-complete"];
+
+/// Runs the epochs that are there, with some number of workers; sometimes a process is killed in one of them before.
+pub fn go(folder: &Folder, spec: &str, random: &mut ChaCha8Rng, epochs: std::ops::RangeInclusive<usize>) {
+    let spec = folder.write("spec.yaml", spec).display().to_string();
+    let mut call = || {
+        alluvium(&["run", &spec, "--workers", &random.random_range(1..4).to_string()])
+            .env("IN", &folder.text("in"))
+            .env("LAKE", &folder.text("lake"))
+    };
+    let (killed, whole) = (call(), call());
+    if random.random_bool(0.5) {
+        killed.killed_at(&format!("{}@{}", POINTS[random.random_range(0..POINTS.len())], random.random_range(epochs)));
+    }
+    whole.ok();
+}
 
 /// A row of what is aggregated.
 #[derive(Debug, Clone, PartialEq)]

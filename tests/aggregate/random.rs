@@ -1,21 +1,13 @@
-//! Random rows that come, and that come and go, in random epochs and with changing numbers of workers: after every epoch
-//! each aggregate is what a computation from scratch gives.
+//! Random rows that come, and that come and go, in random epochs, with changing numbers of workers and processes that are
+//! killed: after every epoch each aggregate is what a computation from scratch gives.
 
 use std::collections::BTreeMap;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::naive::{COLUMNS, Row, assert_same, grouped};
-use crate::support::{Folder, alluvium, epochs};
-
-fn run(folder: &Folder, spec: &str, workers: u32) {
-    let spec = folder.write("spec.yaml", spec).display().to_string();
-    alluvium(&["run", &spec, "--workers", &workers.to_string()])
-        .env("IN", &folder.text("in"))
-        .env("LAKE", &folder.text("lake"))
-        .ok();
-}
+use super::naive::{COLUMNS, Row, assert_same, go, grouped};
+use crate::support::{Folder, epochs};
 
 #[test]
 fn rows_that_come() {
@@ -44,6 +36,7 @@ stages:
         let folder = Folder::new(&format!("come-{seed}"));
         let mut rows: Vec<Row> = Vec::new();
         let mut after: Vec<Vec<Row>> = Vec::new();
+        let mut done = 0;
         for epoch in 0..8 {
             let mut lines = String::new();
             for _ in 0..random.random_range(1..60) {
@@ -62,7 +55,8 @@ stages:
             folder.write(&format!("in/{epoch}.json"), &lines);
             after.push(rows.clone());
             if epoch == 7 || random.random_bool(0.4) {
-                run(&folder, &spec, random.random_range(1..4));
+                go(&folder, &spec, &mut random, done + 1..=epoch + 1);
+                done = epoch + 1;
             }
         }
         let found = epochs(&folder.text("lake/table"));
@@ -108,6 +102,7 @@ stages:
         let folder = Folder::new(&format!("come-and-go-{seed}"));
         let mut sums: BTreeMap<i64, i64> = BTreeMap::new();
         let mut after: Vec<Vec<Row>> = Vec::new();
+        let mut done = 0;
         for epoch in 0..10 {
             let mut lines = String::new();
             for _ in 0..random.random_range(1..50) {
@@ -118,7 +113,8 @@ stages:
             folder.write(&format!("in/{epoch}.json"), &lines);
             after.push(sums.iter().filter(|(_, s)| **s % 4 != 3).map(|(id, s)| row(*id, *s)).collect());
             if epoch == 9 || random.random_bool(0.4) {
-                run(&folder, &spec, random.random_range(1..4));
+                go(&folder, &spec, &mut random, done + 1..=epoch + 1);
+                done = epoch + 1;
             }
         }
         let found = epochs(&folder.text("lake/table"));

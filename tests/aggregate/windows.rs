@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value, json};
 
-use super::naive::{Row, aggregates, assert_same};
+use super::naive::{Row, aggregates, assert_same, go};
 use crate::support::{Folder, alluvium, epochs, read};
 
 const MINUTE: i64 = 60_000_000;
@@ -74,7 +74,7 @@ fn run(
     random: &mut ChaCha8Rng,
 ) -> (Folder, BTreeMap<u64, Vec<Value>>) {
     let folder = Folder::new(name);
-    let spec = folder.write("spec.yaml", spec).display().to_string();
+    let mut done = 0;
     for (epoch, rows) in epochs_of_rows.iter().enumerate() {
         let mut lines = String::new();
         for row in rows {
@@ -84,11 +84,8 @@ fn run(
         }
         folder.write(&format!("in/{epoch}.json"), &lines);
         if epoch + 1 == epochs_of_rows.len() || random.random_bool(0.4) {
-            let workers = random.random_range(1..4).to_string();
-            alluvium(&["run", &spec, "--workers", &workers])
-                .env("IN", &folder.text("in"))
-                .env("LAKE", &folder.text("lake"))
-                .ok();
+            go(&folder, spec, random, done + 1..=epoch + 1);
+            done = epoch + 1;
         }
     }
     let found = epochs(&folder.text("lake/table"));

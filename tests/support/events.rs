@@ -1,7 +1,6 @@
 //! Random rows that are added, changed and removed, epoch by epoch, and tables of them as of each epoch.
 
 use std::collections::BTreeMap;
-use std::os::unix::process::ExitStatusExt;
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -103,13 +102,7 @@ impl Events {
     /// Runs with a point at which the process kills itself, and makes sure that it did.
     #[track_caller]
     pub fn kill_at(&self, point: &str, workers: usize) {
-        let done = self.call(workers).env("ALLUVIUM_FAILPOINT", point).command().output().unwrap();
-        assert_eq!(
-            done.status.signal(),
-            Some(9),
-            "{point} was not reached:\n{}",
-            String::from_utf8_lossy(&done.stderr)
-        );
+        self.call(workers).killed_at(point);
     }
 
     /// All events up to an epoch, those of the newest epoch last.

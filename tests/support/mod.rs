@@ -11,6 +11,7 @@ pub use numbers::{Numbers, Place};
 pub use proxy::{Act, Proxy};
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -180,6 +181,14 @@ impl Call {
 
     pub fn command(self) -> Command {
         self.command
+    }
+
+    /// Runs until the process kills itself at a named point, such as `after-binding@3`.
+    #[track_caller]
+    pub fn killed_at(self, point: &str) {
+        let done = self.env("ALLUVIUM_FAILPOINT", point).command().output().unwrap();
+        let told = String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.signal(), Some(9), "{point} was not reached:\n{told}");
     }
 
     pub fn run(mut self) -> Done {
