@@ -69,3 +69,62 @@ fn two_rows_of_a_key_are_told() {
     assert_eq!(done.code, Some(1));
     assert!(done.err.contains("the input has several rows with the key one = 1"), "{}", done.err);
 }
+
+#[test]
+fn a_changed_spec_is_held_against_the_state_of_before() {
+    let folder = Folder::new("against");
+    let stages = |counts: &str, more: &str| {
+        format!(
+            r#"
+pipeline: against
+state: ${{LAKE}}/_state
+stages:
+  words:  {{ kind: files, url: "${{IN}}", format: json, schema: {{ word: string, size: bigint }} }}
+  same:   {{ kind: aggregate, input: words, by: [word], columns: {{ n: {{ count: "*" }} }} }}
+  same_table: {{ kind: delta, input: same, table: "${{LAKE}}/same", mode: upsert }}
+{counts}{more}"#
+        )
+    };
+    let counts = |column: &str| {
+        format!(
+            "  counts: {{ kind: aggregate, input: words, by: [word], columns: {{ n: {{ {column}: size }} }} }}\n  gone: {{ kind: blackhole, input: counts }}\n"
+        )
+    };
+    let write = |text: String| folder.write("spec.yaml", &text).display().to_string();
+    let call = |arguments: &[&str]| alluvium(arguments).env("IN", &folder.text("in")).env("LAKE", &folder.text("lake"));
+    let against = |spec: &str| {
+        let out = call(&["explain", spec, "--against", &folder.text("lake/_state")]).ok();
+        out[out.find("\nagainst ").unwrap()..].to_owned()
+    };
+    folder.write("in/1.json", "{\"word\":\"a\",\"size\":1}\n{\"word\":\"b\",\"size\":2}\n");
+    let before = write(stages(&counts("sum"), ""));
+    assert!(against(&before).contains("no epoch is complete there"));
+    call(&["run", &before]).ok();
+    assert!(against(&before).contains("\n  same        keeps its state: 2 rows in "), "{}", against(&before));
+
+    let changed = write(stages(
+        &counts("max"),
+        "  fresh: { kind: dedup, input: words, by: [word] }\n  away: { kind: blackhole, input: fresh }\n",
+    ));
+    let told = against(&changed);
+    assert!(told.contains("complete up to epoch 1"), "{told}");
+    for line in ["  same        keeps its state", "  counts      rebuild: changed", "  fresh       rebuild: new"] {
+        assert!(told.contains(line), "{told}");
+    }
+    let refused = call(&["run", &changed]).run();
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.err.contains("stage `counts` failed") && refused.err.contains("the old state does not fit"),
+        "{}",
+        refused.err
+    );
+
+    // Without the stage, and then with it again: it does not go on from where it was.
+    let without = write(stages("", ""));
+    assert!(against(&without).contains("  counts      drop: not in the spec any more"), "{}", against(&without));
+    folder.write("in/2.json", "{\"word\":\"a\",\"size\":10}\n");
+    call(&["run", &without]).ok();
+    let again = write(stages(&counts("sum"), ""));
+    assert!(against(&again).contains("  counts      rebuild: new"), "{}", against(&again));
+    assert_eq!(call(&["run", &again]).run().code, Some(1));
+}

@@ -68,7 +68,9 @@ impl Coordinator {
             Ok(held.unwrap_or(0))
         }))
         .await?;
-        let manifests = history.completed.as_ref().map(|c| c.state.clone()).unwrap_or_default();
+        let mut manifests = history.completed.as_ref().map(|c| c.state.clone()).unwrap_or_default();
+        // A stage that comes back must not go on from where it was when it went.
+        manifests.retain(|stage, _| state.iter().any(|log| log.stage() == stage));
         let coordinator = Self { tables, state, manifests, store, ledger, kept: history.kept as u64 };
         Ok((coordinator, held.into_iter().max().unwrap_or(0)))
     }

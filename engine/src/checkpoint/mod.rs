@@ -17,6 +17,7 @@
 
 mod archive;
 mod binding;
+mod compare;
 mod coordinator;
 mod history;
 mod holder;
@@ -31,6 +32,7 @@ mod state;
 mod store;
 
 pub(crate) use binding::{Binding, Completion, SourceCount};
+pub use compare::compare;
 pub(crate) use coordinator::{Coordinator, Ready, TableSink};
 pub(crate) use history::History;
 pub(crate) use holder::Holder;

@@ -4,8 +4,19 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
-use super::{Cli, DONE, SpecArguments, say};
+use super::{Cli, DONE, FAILED, SpecArguments, say, say_error};
+use crate::checkpoint;
 use crate::plan::{self, Plan};
+
+#[derive(Args)]
+pub(super) struct ExplainArguments {
+    #[command(flatten)]
+    spec: SpecArguments,
+    /// Also tell which stages would keep, rebuild or drop their state, if a run of this spec went on from this state of an
+    /// earlier one (the URL in its `state:`).
+    #[arg(long, value_name = "STATE")]
+    against: Option<String>,
+}
 
 #[derive(Args)]
 pub(super) struct GraphArguments {
@@ -41,8 +52,24 @@ pub(super) fn check(cli: &Cli<'_>, arguments: &SpecArguments) -> u8 {
     })
 }
 
-pub(super) fn explain(cli: &Cli<'_>, arguments: &SpecArguments) -> u8 {
-    compiled(cli, arguments, plan::explain)
+pub(super) fn explain(cli: &Cli<'_>, arguments: &ExplainArguments) -> u8 {
+    let Some(state) = &arguments.against else { return compiled(cli, &arguments.spec, plan::explain) };
+    let compared = cli.runtime(1).and_then(|runtime| {
+        let plan = cli.compile(&arguments.spec.spec, &arguments.spec.set, runtime.handle())?;
+        Ok((runtime.block_on(checkpoint::compare(&plan, state)), plan))
+    });
+    match compared {
+        Ok((Ok(told), plan)) => {
+            say(&plan::explain(&plan));
+            say(&told);
+            DONE
+        }
+        Ok((Err(error), _)) => {
+            say_error(&format!("error: {}\n", error.text()));
+            FAILED
+        }
+        Err(code) => code,
+    }
 }
 
 pub(super) fn graph(cli: &Cli<'_>, arguments: &GraphArguments) -> u8 {

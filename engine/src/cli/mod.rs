@@ -62,7 +62,7 @@ enum Builtin {
     /// Show all problems of a spec. Touches nothing.
     Check(SpecArguments),
     /// Show the plan: stages in order, columns, routes, guarantees.
-    Explain(SpecArguments),
+    Explain(check::ExplainArguments),
     /// Try what a run would need: rights, storage, clocks, tables, models.
     Doctor(doctor::DoctorArguments),
     /// Show which objects were read, in which epoch.
