@@ -11,6 +11,7 @@ use differential_dataflow::trace::implementations::KeySpine;
 use differential_dataflow::{AsCollection, VecCollection};
 use timely::dataflow::Stream;
 use timely::dataflow::operators::generic::operator::empty;
+use timely::dataflow::operators::vec::Filter;
 use timely::dataflow::operators::{Concat, ConnectLoop, Feedback};
 
 use super::add::{Adder, GroupValue};
@@ -61,7 +62,7 @@ impl Operator for AggregateOperator {
         let codec = Codec::new(&self.shape, self.state.clone())?;
         let (restored, watermark) = self.restored(&codec, &context.state)?;
         let columns = self.shape.columns.clone();
-        let window = self.shape.window;
+        let (window, retold) = (self.shape.window, self.retold);
         let emitter = Emitter::new(&self.shape, codec, Watermarks::new(watermark), self.worker, self.retold)?;
         let mut times = None;
         if let (Some(lateness), Some(column)) = (window.and_then(|w| w.lateness), self.time) {
@@ -107,7 +108,11 @@ impl Operator for AggregateOperator {
         }
         let arranged = by_self(groups, "groups", |group: &Group| by_key(&group.0));
         let group_trace = arranged.trace.clone();
-        let groups: Groups<'scope> = arranged.count_total();
+        let mut groups: Groups<'scope> = arranged.count_total();
+        if !apart && times.is_none() && !retold {
+            // What was restored is no news for anybody here.
+            groups = groups.inner.filter(|(_, epoch, _)| *epoch > 0).as_collection();
+        }
 
         let pieces = counted.as_ref().and_then(|counted| values::pieces(counted.clone(), &columns));
         let rows = match (pieces, window.map(|w| w.windows)) {
@@ -143,17 +148,13 @@ impl AggregateOperator {
     fn restored(&self, codec: &Codec, state: &[RecordBatch]) -> Result<(Vec<Change>, Option<i64>), StageError> {
         let (mut mine, mut watermark) = (Vec::new(), None);
         for batch in state {
-            for mut change in codec.decode(batch)? {
-                if let Change::Watermark(time) = change {
-                    watermark = Some(time);
+            for mut change in codec.decode(batch, |key| owner(hash(key), self.workers) == self.worker)? {
+                match &mut change {
+                    Change::Watermark(time) => watermark = Some(*time),
+                    Change::Group(_, Some(totals)) => without_apart(totals, &self.shape.columns),
+                    _ => {}
                 }
-                let Some((key, _)) = change.group() else { continue };
-                if owner(hash(key), self.workers) == self.worker {
-                    if let Change::Group(_, Some(totals)) = &mut change {
-                        without_apart(totals, &self.shape.columns);
-                    }
-                    mine.push(change);
-                }
+                mine.push(change);
             }
         }
         Ok((mine, watermark))

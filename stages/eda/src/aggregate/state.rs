@@ -84,11 +84,15 @@ impl Codec {
         RecordBatch::try_new(self.schema.clone(), columns).map_err(broken)
     }
 
-    /// What rows of state say.
+    /// What rows of state say of keys for which `wanted` holds, and the watermark.
     ///
     /// # Errors
     /// Rows that were not written by [`Codec::encode`].
-    pub(crate) fn decode(&self, batch: &RecordBatch) -> Result<Vec<Change>, StageError> {
+    pub(crate) fn decode(
+        &self,
+        batch: &RecordBatch,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<Change>, StageError> {
         let damaged = || StageError::external("the stage's state is damaged");
         let [part, time, rest @ ..] = batch.columns() else { return Err(damaged()) };
         let (Some(key_columns), [column, value, total]) =
@@ -101,8 +105,12 @@ impl Codec {
         let (column, value, total) =
             (column.as_primitive::<Int32Type>(), value.as_binary::<i32>(), total.as_binary::<i32>());
         (0..batch.num_rows())
-            .map(|row| {
-                let group = || (keys.row(row), time.value(row));
+            .filter_map(|row| {
+                let key = keys.row(row);
+                (part.value(row) == WATERMARK || wanted(&key)).then_some((row, key))
+            })
+            .map(|(row, key)| {
+                let group = || (key, time.value(row));
                 let bytes = total.value(row);
                 let number = || bytes.try_into().map(i64::from_le_bytes).map_err(|_| damaged());
                 Ok(match part.value(row) {
