@@ -158,7 +158,7 @@ fn sums_never_wrap() {
         once("no-wrap", schema, "by: [g], columns: { s: { sum: CAST(i AS DOUBLE) }, mean: { avg: i } }", &lines);
     assert_eq!(done.code, Some(0), "{}", done.err);
     let rows = read(&folder.text("lake/table")).select(&["s", "mean"]);
-    assert_eq!(rows, [[json!(1.844_674_407_370_955_2e19), json!(9.223_372_036_854_775_807e18)]]);
+    assert_eq!(rows, [[json!(1.844_674_407_370_955_2e19), json!(9_223_372_036_854_775_807_i64 as f64)]]);
 }
 
 /// A tenth of all rows has one key, in windows and without; all values of it are looked at for the quantile.
@@ -183,13 +183,12 @@ fn times_out_of_range_and_missing_ones() {
             "by: [g], window: {{ time: t, tumbling: 1h, lateness: 1h, on_late: {on_late} }}, columns: {{ n: {{ count: '*' }} }}"
         )
     };
-    let lines =
-        format!("{{\"g\":1,\"text\":\"1\",\"t\":null}}\n{{\"g\":1,\"text\":\"1\",\"t\":\"1970-01-01T00:00:01Z\"}}\n");
+    let lines = "{\"g\":1,\"text\":\"1\",\"t\":null}\n{\"g\":1,\"text\":\"1\",\"t\":\"1970-01-01T00:00:01Z\"}\n";
     let schema = "g: int, text: string, t: timestamp";
-    let (done, _) = once("no-time", schema, &spec("fail"), &lines);
+    let (done, _) = once("no-time", schema, &spec("fail"), lines);
     assert_eq!(done.code, Some(1));
     assert!(done.err.contains("the row has no time") && done.err.contains("\"g\":1"), "{}", done.err);
-    let (done, folder) = once("dropped-time", schema, &spec("drop"), &lines);
+    let (done, folder) = once("dropped-time", schema, &spec("drop"), lines);
     assert_eq!(done.code, Some(0), "{}", done.err);
     assert!(done.err.contains("rows were left out that are late or have no time"), "{}", done.err);
     assert_eq!(read(&folder.text("lake/table")).select(&["n"]), [[json!(1)]]);

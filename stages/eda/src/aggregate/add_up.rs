@@ -124,17 +124,18 @@ pub(crate) fn add_up<'scope>(
         let mut open: BTreeMap<Epoch, Open> = BTreeMap::new();
         move |frontiers| {
             if let Some([groups, values, ..]) = start.take().as_deref() {
-                for change in intake.restored.drain(..) {
-                    match change {
-                        Change::Group(group, Some(totals)) => {
-                            groups_out.activate().session(groups).give((group, 0, totals))
-                        }
-                        Change::Value(value, Some(n)) => {
-                            values_out.activate().session(values).give((value, 0, n as isize))
-                        }
-                        _ => {}
+                let mut counts = Vec::new();
+                // One session for all: each has a buffer of its own.
+                let totals = intake.restored.drain(..).filter_map(|change| match change {
+                    Change::Group(group, Some(totals)) => Some((group, 0, totals)),
+                    Change::Value(value, Some(n)) => {
+                        counts.push((value, 0, n as isize));
+                        None
                     }
-                }
+                    _ => None,
+                });
+                groups_out.activate().session(groups).give_iterator(totals);
+                values_out.activate().session(values).give_iterator(counts.into_iter());
             }
             if let Some(times) = &mut times {
                 times.for_each(|capability, list| {

@@ -92,8 +92,10 @@ impl ExactSum {
         if self.not_a_number != 0 || (self.infinite != 0 && self.minus_infinite != 0) {
             return Some(f64::NAN);
         }
-        let sign = self.infinite - self.minus_infinite;
-        (sign != 0).then(|| if self.infinite != 0 { f64::INFINITY } else { f64::NEG_INFINITY })
+        if self.infinite != 0 {
+            return Some(f64::INFINITY);
+        }
+        (self.minus_infinite != 0).then_some(f64::NEG_INFINITY)
     }
 
     /// In units of the least exponent.

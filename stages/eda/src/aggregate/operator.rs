@@ -103,7 +103,7 @@ impl Operator for AggregateOperator {
         let counted = counted.map(CountTotal::count_total);
         let mut groups = groups.as_collection();
         if let Some(counted) = &counted {
-            let distinct = values::distinct(counted.clone(), &columns).inner;
+            let distinct = values::distinct(counted.clone(), &columns);
             groups = groups.concat(as_differences(distinct));
         }
         let arranged = by_self(groups, "groups", |group: &Group| by_key(&group.0));
@@ -169,11 +169,10 @@ pub(crate) fn without_apart(totals: &mut Totals, columns: &[Column]) {
 }
 
 /// Moves totals from the data to the difference.
-fn as_differences<'scope>(
-    updates: Stream<'scope, Epoch, Vec<((Group, Totals), Epoch, isize)>>,
-) -> VecCollection<'scope, Epoch, Group, Totals> {
+fn as_differences<'scope>(updates: Groups<'scope>) -> VecCollection<'scope, Epoch, Group, Totals> {
     use timely::dataflow::operators::vec::Map;
     updates
+        .inner
         .map(|((group, totals), epoch, diff)| (group, epoch, if diff < 0 { totals.negated() } else { totals }))
         .as_collection()
 }
