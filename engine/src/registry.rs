@@ -20,7 +20,8 @@ use crate::storage::Finding;
 /// ```
 #[derive(Default)]
 pub struct Registry {
-    kinds: BTreeMap<&'static str, Kind>,
+    /// By name, and whether they have an input: of one name there may be a source and one other kind.
+    kinds: BTreeMap<(&'static str, bool), Kind>,
     commands: Vec<Box<dyn Command>>,
 }
 
@@ -96,10 +97,11 @@ impl Registry {
         Self::default()
     }
 
-    /// Adds a kind. A kind of the same name is replaced, so that a distribution can bring its own.
+    /// Adds a kind. One of the same name is replaced, so that a distribution can bring its own; but a source and a kind
+    /// that is none live beside each other, and a stage without `input` is the source.
     #[must_use]
     pub fn with<C: StageConfig>(mut self) -> Self {
-        self.kinds.insert(C::KIND, Kind::of::<C>());
+        self.kinds.insert((C::KIND, C::ROLE != Role::Source), Kind::of::<C>());
         self
     }
 
@@ -110,14 +112,28 @@ impl Registry {
         self
     }
 
-    /// The kind of this name.
-    pub fn kind(&self, name: &str) -> Option<&Kind> {
-        self.kinds.get(name)
+    /// The kind of this name for a stage with or without input; where there is only one, it is that one.
+    pub fn kind(&self, name: &str, input: bool) -> Option<&Kind> {
+        let mut of_name = self.kinds().filter(|k| k.name == name);
+        let first = of_name.next()?;
+        Some(of_name.find(|_| input).unwrap_or(first))
     }
 
-    /// All kinds, by name.
+    /// The other kind of the same name, if there are two.
+    pub fn twin(&self, kind: &Kind) -> Option<&Kind> {
+        self.kinds.get(&(kind.name, kind.role == Role::Source))
+    }
+
+    /// All kinds, by name; of two of one name the source first.
     pub fn kinds(&self) -> impl Iterator<Item = &Kind> {
         self.kinds.values()
+    }
+
+    /// The names of all kinds, each once.
+    pub fn names(&self) -> Vec<&'static str> {
+        let mut names: Vec<&str> = self.kinds().map(|k| k.name).collect();
+        names.dedup();
+        names
     }
 
     /// The commands that stage crates brought along.

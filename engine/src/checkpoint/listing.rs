@@ -1,7 +1,8 @@
 //! What is there and not yet bound: sources are listed, what the ledger knows is left out.
 //!
 //! A listing of everything finds late objects whatever their names and times. When it takes long, those in between ask
-//! only for identities after the greatest one known, so that new objects with ascending names are found at once.
+//! only for identities after the greatest one known, so that new objects with ascending names are found at once. A source
+//! whose splits come in order is never asked for anything else.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,8 @@ use crate::stage::{OnChange, Source, Split, StageError};
 
 /// Splits of a source that are held; what is there beyond them is found by a later listing.
 const MOST_HELD: usize = 100_000;
+/// The same of a source whose splits come in order.
+const MOST_AHEAD: usize = 10_000;
 /// Listing everything may take this part of the time.
 const SHARE: u32 = 10;
 
@@ -111,9 +114,11 @@ impl Listed {
     async fn look(&mut self, ledger: &Mutex<Ledger>) -> Result<(), StageError> {
         let last = ledger.lock().unwrap_or_else(PoisonError::into_inner).last(&self.name).map(str::to_owned);
         let recent = self.whole.is_some_and(|(ended, took)| ended.elapsed() < took * SHARE);
-        let after = last.filter(|_| recent && self.beyond.splits == 0);
+        let ordered = self.source.is_ordered();
+        let after = last.filter(|_| ordered || (recent && self.beyond.splits == 0));
+        let whole = ordered || after.is_none();
         let started = Instant::now();
-        if after.is_none() {
+        if whole {
             // Found anew: what has vanished meanwhile is not bound.
             self.found.clear();
             self.beyond = Backlog::default();
@@ -133,6 +138,10 @@ impl Listed {
                 (Known::Changed, OnChange::Error) => return Err(changed(&split)),
                 (Known::New, _) | (Known::Changed, OnChange::Reprocess) => {}
             }
+            if ordered && self.found.len() >= MOST_AHEAD {
+                self.beyond.add(&split);
+                break;
+            }
             self.found.insert((split.rank, split.id.clone()), split);
             if self.found.len() > MOST_HELD
                 && let Some((_, cut)) = self.found.pop_last()
@@ -140,7 +149,7 @@ impl Listed {
                 self.beyond.add(&cut);
             }
         }
-        if after.is_none() {
+        if whole {
             self.whole = Some((Instant::now(), started.elapsed()));
             if ignored > self.ignored
                 && let Some(example) = example

@@ -24,13 +24,16 @@ pub(super) fn stages(cli: &Cli<'_>, arguments: &StagesArguments) -> u8 {
         say(&if arguments.markdown { all_markdown(registry) } else { list(registry) });
         return DONE;
     };
-    let Some(kind) = registry.kind(name) else {
-        let known: Vec<&str> = registry.kinds().map(|k| k.name).collect();
+    let kinds: Vec<&Kind> = registry.kinds().filter(|k| k.name == name).collect();
+    if kinds.is_empty() {
+        let known = registry.names();
         let near = closest(name, &known).map(|n| format!("did you mean `{n}`? ")).unwrap_or_default();
         say_error(&format!("error: unknown kind `{name}`\n  {near}kinds: {}\n", known.join(", ")));
         return USAGE;
-    };
-    say(&markdown(kind, if arguments.markdown { 2 } else { 1 }));
+    }
+    let level = if arguments.markdown { 2 } else { 1 };
+    let texts: Vec<String> = kinds.into_iter().map(|kind| markdown(kind, level)).collect();
+    say(&texts.join("\n"));
     DONE
 }
 
@@ -135,6 +138,8 @@ fn resolve<'a>(root: &'a Json, schema: &'a Json) -> &'a Json {
 }
 
 fn type_of(root: &Json, schema: &Json) -> String {
+    let reference = schema.get("$ref").and_then(Json::as_str);
+    let schema = reference.and_then(|r| root.pointer(r.trim_start_matches('#'))).unwrap_or(schema);
     let branches = schema.get("anyOf").and_then(Json::as_array).into_iter().flatten();
     let some: Vec<&Json> = branches.filter(|s| s.get("type").and_then(Json::as_str) != Some("null")).collect();
     if some.len() > 1 {

@@ -27,7 +27,9 @@ pub(super) fn spec_schema(registry: &Registry) -> Json {
     let mut stages = Vec::new();
     for kind in registry.kinds() {
         let mut own = kind.schema.clone();
-        hoist(&mut own, kind.name, &mut definitions);
+        let twin = registry.twin(kind).is_some();
+        let prefix = if twin { format!("{}-{}", kind.name, kind.role.name()) } else { kind.name.to_owned() };
+        hoist(&mut own, &prefix, &mut definitions);
         let map = own.as_object_mut();
         if let Some(properties) = map.and_then(|m| m.entry("properties").or_insert_with(|| json!({})).as_object_mut()) {
             properties.insert("kind".into(), json!({ "const": kind.name }));
@@ -49,11 +51,15 @@ pub(super) fn spec_schema(registry: &Registry) -> Json {
                 list.push(json!("input"));
             }
         }
-        stages.push(
-            json!({ "if": { "properties": { "kind": { "const": kind.name } }, "required": ["kind"] }, "then": own }),
-        );
+        let mut when = json!({ "properties": { "kind": { "const": kind.name } }, "required": ["kind"] });
+        if let Some(map) = when.as_object_mut().filter(|_| twin) {
+            let with_input = json!({ "required": ["input"] });
+            let condition = if kind.role == Role::Source { json!({ "not": with_input }) } else { with_input };
+            map.insert("allOf".into(), json!([condition]));
+        }
+        stages.push(json!({ "if": when, "then": own }));
     }
-    let kinds: Vec<&str> = registry.kinds().map(|k| k.name).collect();
+    let kinds = registry.names();
     if let Some(map) = schema.as_object_mut() {
         if let Some(properties) = map.get_mut("properties").and_then(Json::as_object_mut) {
             properties.insert(

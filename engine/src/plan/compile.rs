@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::keys::{known_keys, own_config, with_engine_keys};
+use super::keys::{has_input, misspelt_input, other_side, own_config, with_engine_keys};
 use super::{Edge, Plan, PlannedStage, hash, order, rejects, whole};
 use crate::registry::{Config, Kind, Registry, StageSettings};
-use crate::spec::{Key, Problem, Problems, Spec, StageSpec, closest, help, place, validate};
+use crate::spec::{Key, Problem, Problems, Spec, StageSpec, help, place, validate};
 use crate::stage::{DIFF, Input, ResolveContext, Role};
 use crate::storage::Storage;
 
@@ -130,14 +130,14 @@ impl<'a> Compiler<'a> {
 
     fn kind(&mut self, stage: &StageSpec, name: &Key) -> Option<&'a Kind> {
         let registry = self.registry;
-        let found = registry.kind(&name.name);
+        let found = registry.kind(&name.name, has_input(registry, stage));
         if found.is_none() {
             self.unclear |= stage.inputs.is_empty();
             self.problems.push(
                 Problem::new(format!("unknown kind `{}`", name.name))
                     .at(name.span.clone())
                     .label("not a kind")
-                    .suggest(&name.name, registry.kinds().map(|k| k.name), "kinds"),
+                    .suggest(&name.name, registry.names(), "kinds"),
             );
         }
         found
@@ -150,7 +150,9 @@ impl<'a> Compiler<'a> {
         }
         let problems = validate(&with_engine_keys(kind), &json);
         let config = if problems.is_empty() { kind.config(&own_config(stage)) } else { Err(problems) };
-        config.map_err(|problems| self.report(stage, problems)).ok()
+        let twin = self.registry.twin(kind);
+        let explained = |problems: Vec<Problem>| problems.into_iter().map(|p| other_side(kind, twin, p)).collect();
+        config.map_err(|problems| self.report(stage, explained(problems))).ok()
     }
 
     /// Whether it has inputs as its role demands.
@@ -168,11 +170,7 @@ impl<'a> Compiler<'a> {
             (_, Some(_)) => return true,
             (_, None) => {
                 self.unclear = true;
-                let schema = with_engine_keys(kind);
-                let known: Vec<&str> = known_keys(&schema).collect();
-                let misspelt =
-                    |key: &Key| !known.contains(&key.name.as_str()) && closest(&key.name, &known) == Some("input");
-                if stage.inputs_unclear || stage.node.entries().iter().any(|(key, _)| misspelt(key)) {
+                if stage.inputs_unclear || misspelt_input(kind, stage) {
                     return false;
                 }
                 let others: Vec<String> = self
@@ -235,7 +233,7 @@ impl<'a> Compiler<'a> {
     }
 
     fn report(&mut self, stage: &StageSpec, problems: Vec<Problem>) {
-        let kind = stage.kind.as_ref().and_then(|k| self.registry.kind(&k.name));
+        let kind = stage.kind.as_ref().and_then(|k| self.registry.kind(&k.name, has_input(self.registry, stage)));
         let placed = problems.into_iter().map(|mut p| {
             // Where a kind does not say what to do, its reference may.
             if let (None, Some(kind)) = (&p.help, kind) {

@@ -23,14 +23,13 @@ pub(super) fn unfit_changes(stage: &StageSpec, kind: &str, inputs: &[Input]) -> 
     )
 }
 
-/// Two stages must not write one table.
+/// Two stages must not write one table, and none must read what another one writes: it would never come to an end.
 pub(super) fn tables(spec: &Spec, done: &BTreeMap<usize, PlannedStage>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for (&index, stage) in done {
         let Some(table) = &stage.outputs.table else { continue };
-        let url =
-            absolute(&table.url).map_or_else(|_| table.url.clone(), |u| u.to_string()).trim_end_matches('/').to_owned();
+        let url = place(&table.url);
         let Some(&first) = seen.get(&url) else {
             seen.insert(url, index);
             continue;
@@ -47,7 +46,25 @@ pub(super) fn tables(spec: &Spec, done: &BTreeMap<usize, PlannedStage>) -> Vec<P
                 ),
         );
     }
+    for (&index, stage) in done {
+        let written = stage.outputs.reads.as_ref().and_then(|url| seen.get(&place(url)));
+        let Some(&writer) = written else { continue };
+        let (reader, writer) = (&spec.stages[index], &spec.stages[writer]);
+        let path = ["table".to_owned()];
+        problems.push(
+            Problem::new(format!("`{}` reads the table that `{}` writes", reader.name.name, writer.name.name))
+                .at(reader.node.locate(&path, false))
+                .label("reader")
+                .also(writer.node.locate(&path, false), "writer")
+                .help(format!("remove `{}` and read from the stage that writes: `input: {}`; or read the table in a pipeline of its own", reader.name.name, writer.name.name)),
+        );
+    }
     problems
+}
+
+/// A table's URL in one spelling.
+fn place(url: &str) -> String {
+    absolute(url).map_or_else(|_| url.to_owned(), |u| u.to_string()).trim_end_matches('/').to_owned()
 }
 
 /// Rows that would silently go nowhere.

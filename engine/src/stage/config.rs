@@ -144,6 +144,8 @@ pub struct Outputs {
     pub heavy: bool,
     /// The table that it writes.
     pub table: Option<Table>,
+    /// The table that it reads; no stage of the same pipeline may write it.
+    pub reads: Option<String>,
     /// The state that it keeps.
     pub state: Option<StateSchema>,
     /// How each input is routed; missing ones are [`Route::Pipeline`].
@@ -166,6 +168,7 @@ impl Outputs {
             rejects: false,
             heavy: false,
             table: None,
+            reads: None,
             state: None,
             routes: Vec::new(),
             resolved: None,

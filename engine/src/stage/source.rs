@@ -82,6 +82,12 @@ pub trait Source: Send + Sync + 'static {
     /// the engine stops polling when queues are full.
     fn read(&self, split: Split, context: ReadContext) -> BoxStream<'static, Result<Read, StageError>>;
 
+    /// Whether splits are listed, and come into being, in the order of their identities: then only those after the last
+    /// one that was bound are ever asked for, also by a later run, and a listing may be left off half-way.
+    fn is_ordered(&self) -> bool {
+        false
+    }
+
     /// What to do with a split that is listed with another content than the one that was read.
     fn on_change(&self) -> OnChange {
         OnChange::Ignore
