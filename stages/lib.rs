@@ -9,6 +9,7 @@ pub fn registry() -> Registry {
     Registry::new()
         // Sources
         .with::<alluvium_files::Files>()
+        .with::<alluvium_delta::DeltaSource>()
         .with::<alluvium_basic::Generate>()
         // Transforms
         .with::<alluvium_sql::Sql>()

@@ -14,6 +14,7 @@ mod support;
 
 mod aggregate;
 mod basic;
+mod change_feed;
 mod changes;
 mod chaos;
 mod check;
@@ -21,6 +22,7 @@ mod classify;
 mod cli;
 mod cluster;
 mod dedup;
+mod delta_source;
 mod deploy;
 mod docs;
 mod doctor;

@@ -239,7 +239,27 @@ pub fn python(arguments: &[&str]) -> Vec<u8> {
 
 /// Reads a Delta table with the Python package deltalake.
 pub fn read(url: &str) -> Table {
-    table(&serde_json::from_slice(&python(&["tests/support/read_table.py", url])).unwrap())
+    read_table(&[url])
+}
+
+/// A Delta table as it was at a version.
+pub fn read_version(url: &str, version: u64) -> Table {
+    read_table(&[url, "--version", &version.to_string()])
+}
+
+/// The change feed of a Delta table since a version, with the columns `_change_type` and `_commit_version`.
+pub fn read_feed(url: &str, version: u64) -> Table {
+    read_table(&[url, "--feed", &version.to_string()])
+}
+
+/// Lets that package write a Delta table; see the script for the steps.
+pub fn write_table(url: &str, steps: &Value) {
+    python(&["tests/support/write_table.py", url, &steps.to_string()]);
+}
+
+fn read_table(arguments: &[&str]) -> Table {
+    let all: Vec<&str> = std::iter::once(&"tests/support/read_table.py").chain(arguments).copied().collect();
+    table(&serde_json::from_slice(&python(&all)).unwrap())
 }
 
 fn table(json: &Value) -> Table {

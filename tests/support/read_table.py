@@ -1,8 +1,10 @@
 """Reads a Delta table with the deltalake package, for tests.
 
 usage: read_table.py URL            rows as {"columns": {name: type}, "rows": [[...], ...]}, sorted
-       read_table.py URL --history  commits as a list, newest first
-       read_table.py URL --epochs   the same as of each epoch, as [[epoch, {"columns": ...}], ...]
+       read_table.py URL --version N    the same of an older version
+       read_table.py URL --feed N       the same of the changes since version N, with what became of each row
+       read_table.py URL --history      commits as a list, newest first
+       read_table.py URL --epochs       the same as of each epoch, as [[epoch, {"columns": ...}], ...]
 """
 import datetime as dt
 import json
@@ -11,6 +13,7 @@ import os
 import sys
 
 import deltalake
+import pyarrow as pa
 
 OPTIONS = {k: v for k, v in os.environ.items() if k.startswith("AWS_")}
 
@@ -38,13 +41,20 @@ def main() -> None:
         commits = sorted((c["epoch"], c["version"]) for c in table.history() if "epoch" in c)
         json.dump([[epoch, content(table, version)] for epoch, version in commits], sys.stdout)
         return
-    json.dump(content(table), sys.stdout)
+    if "--feed" in sys.argv:
+        changes = table.load_cdf(starting_version=int(sys.argv[3]))
+        json.dump(plainly(pa.table(changes.read_all())), sys.stdout)
+        return
+    json.dump(content(table, int(sys.argv[3]) if "--version" in sys.argv else None), sys.stdout)
 
 
 def content(table: deltalake.DeltaTable, version: int | None = None) -> dict:
     if version is not None:
         table.load_as_version(version)
-    data = table.to_pyarrow_table()
+    return plainly(table.to_pyarrow_table())
+
+
+def plainly(data: pa.Table) -> dict:
     names = sorted(data.schema.names)
     rows = [[plain(row[name]) for name in names] for row in data.to_pylist()]
     rows.sort(key=lambda row: json.dumps(row))

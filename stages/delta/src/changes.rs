@@ -134,9 +134,34 @@ impl Changes {
         self.rows.len() + self.gone.len()
     }
 
+    /// All rows that came, also those that others have replaced since.
+    pub(crate) fn batch(&self) -> &RecordBatch {
+        &self.batch
+    }
+
+    /// Places in [`Changes::batch`] of the rows that count, in no order.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.rows.values().map(|(number, _)| *number)
+    }
+
+    /// What takes the place of each of these rows: a row that came, and whether it has the same values; nothing for keys
+    /// that are gone.
+    pub(crate) fn next(&self, old: &RecordBatch) -> Result<Vec<Option<(u32, bool)>>, ArrowError> {
+        let schema = self.batch.schema();
+        let all = schema.fields().iter().map(|f| f.name().clone()).collect();
+        let whole = Order::new(&schema, all)?;
+        let (before, keys) = (whole.rows(old)?, self.key.rows(old)?);
+        let numbers: Vec<Option<u32>> = keys.iter().map(|key| Some(self.rows.get(&key.owned())?.0)).collect();
+        let after: Vec<u32> = numbers.iter().flatten().copied().collect();
+        let after = whole.rows(&take_record_batch(&self.batch, &UInt32Array::from(after))?)?;
+        let mut after = after.iter();
+        let pairs = before.iter().zip(numbers);
+        Ok(pairs.map(|(row, number)| Some((number?, after.next() == Some(row)))).collect())
+    }
+
     /// The rows, in the order in which they came.
     pub(crate) fn newest(&self) -> Result<RecordBatch, ArrowError> {
-        let mut numbers: Vec<u32> = self.rows.values().map(|(number, _)| *number).collect();
+        let mut numbers: Vec<u32> = self.numbers().collect();
         numbers.sort_unstable();
         take_record_batch(&self.batch, &UInt32Array::from(numbers))
     }

@@ -23,6 +23,7 @@ use futures::future;
 use object_store::ObjectStoreExt;
 use rand::Rng;
 
+use crate::feed;
 use crate::schema;
 use crate::table::{Target, epoch_of};
 
@@ -61,7 +62,7 @@ impl Log {
     /// Opens or creates the table; which epoch does it hold?
     pub(crate) async fn open(&mut self) -> Result<Option<Epoch>, StageError> {
         let table = self.target.open_or_create().await?;
-        let snapshot = table.snapshot().map_err(|e| self.target.failed("read", e))?.clone();
+        let snapshot = table.snapshot().map_err(|e| self.target.place.failed("read", e))?.clone();
         let epoch = epoch_of(&self.target, &table, &snapshot).await?;
         self.kept_up = snapshot.version();
         self.open = Some((table, snapshot));
@@ -83,8 +84,8 @@ impl Log {
         let Some((table, snapshot)) = self.open.as_mut() else {
             return Err(StageError::internal("the table is not open"));
         };
-        table.update_incremental(None).await.map_err(|e| self.target.failed("read", e))?;
-        *snapshot = table.snapshot().map_err(|e| self.target.failed("read", e))?.clone();
+        table.update_incremental(None).await.map_err(|e| self.target.place.failed("read", e))?;
+        *snapshot = table.snapshot().map_err(|e| self.target.place.failed("read", e))?.clone();
         Ok(())
     }
 
@@ -109,7 +110,7 @@ impl Log {
                 let there = async { store.head(&Path::parse(path)?).await };
                 there.await.map(|_| ()).map_err(|e| {
                     StageError::external("a data file that was written for this epoch cannot be found")
-                        .object(format!("{}/{path}", self.target.shown()))
+                        .object(format!("{}/{path}", self.target.place.shown()))
                         .hint(
                             "was the table vacuumed with a retention of less than a day? Run again: it is written anew",
                         )
@@ -188,7 +189,7 @@ impl Log {
             Some(path) if !there(path) => Err(StageError::user(format!(
                 "another instance of this pipeline is running: it has committed epoch {epoch}"
             ))
-            .object(self.target.shown())
+            .object(self.target.place.shown())
             .hint("let one instance of a pipeline run at a time; this one has stopped and has lost nothing")),
             _ => Ok(Some(version)),
         }
@@ -210,7 +211,7 @@ impl Log {
             } => Next::Reconcile,
             _ => Next::Again,
         };
-        tracing::warn!(table = %self.target.shown(), %error, attempt, "a commit did not succeed; looking at the log");
+        tracing::warn!(table = %self.target.place.shown(), %error, attempt, "a commit did not succeed; looking at the log");
         let mut reread = self.refresh().await;
         let mut pause = Duration::from_millis(100);
         for _ in attempt..TRIES {
@@ -228,7 +229,7 @@ impl Log {
     }
 
     pub(crate) fn given_up(&self, last: Option<DeltaTableError>) -> StageError {
-        let error = StageError::external("the epoch could not be committed").object(self.target.shown());
+        let error = StageError::external("the epoch could not be committed").object(self.target.place.shown());
         let error = error.hint("run again when the cause is gone: nothing is lost, and nothing is written twice");
         match last {
             Some(cause) => error.because(cause),
@@ -239,8 +240,8 @@ impl Log {
     pub(crate) async fn reconcile(&mut self) -> Result<(), StageError> {
         let Some((table, snapshot)) = self.open.take() else { return Ok(()) };
         drop(snapshot);
-        let table = schema::reconcile(&self.target, table).await?;
-        let snapshot = table.snapshot().map_err(|e| self.target.failed("read", e))?.clone();
+        let table = feed::ensure(&self.target, schema::reconcile(&self.target, table).await?).await?;
+        let snapshot = table.snapshot().map_err(|e| self.target.place.failed("read", e))?.clone();
         self.open = Some((table, snapshot));
         Ok(())
     }

@@ -10,6 +10,8 @@ use alluvium_engine::stage::{
 use alluvium_engine::storage::Finding;
 
 use crate::append::{AppendCommitter, AppendWriter};
+use crate::feed::RESERVED;
+use crate::place::Place;
 use crate::table::Target;
 use crate::upkeep::Upkeep;
 use crate::upsert::{UpsertCommitter, UpsertWriter};
@@ -46,6 +48,11 @@ pub struct Delta {
     /// in any case.
     #[serde(default)]
     pub(crate) on_schema_change: OnSchemaChange,
+    /// Readers get to know which rows each epoch has changed, without comparing versions: sets the table's property
+    /// `delta.enableChangeDataFeed`, which stays set. An upsert writes the changed rows a second time then. A table that has
+    /// the property already gets its feed in any case.
+    #[serde(default)]
+    pub(crate) change_feed: bool,
     /// What is done for the table between epochs.
     #[serde(default)]
     pub(crate) upkeep: Upkeep,
@@ -87,15 +94,15 @@ impl StageConfig for Delta {
     }
 
     fn examine(&self, context: &ResolveContext) -> Vec<Finding> {
-        let opened = Target::for_reading(self.clone(), &context.storage)
-            .and_then(|target| Ok((target, context.storage.open(&self.table)?)));
+        let opened =
+            Place::new(&self.table, &context.storage).and_then(|place| Ok((place, context.storage.open(&self.table)?)));
         match opened {
-            Ok((target, location)) => context.runtime.block_on(async {
-                let place = location.try_writing("table").await;
-                if place.outcome.is_err() {
-                    return vec![place];
+            Ok((place, location)) => context.runtime.block_on(async {
+                let written = location.try_writing("table").await;
+                if written.outcome.is_err() {
+                    return vec![written];
                 }
-                vec![place, Finding { what: "table".into(), outcome: target.examine().await }]
+                vec![written, Finding { what: "table".into(), outcome: place.examine(true).await }]
             }),
             Err(error) => vec![Finding::bad("table", error.text())],
         }
@@ -118,6 +125,13 @@ impl StageConfig for Delta {
                 )
                 .label("gives this column")
                 .help("CAST it in a `sql` stage before"),
+            );
+        }
+        if let Some(name) = RESERVED.iter().find(|name| self.change_feed && input.schema.index_of(name).is_ok()) {
+            problems.push(
+                Problem::field("change_feed", format!("`{}` gives a column `{name}`", input.from))
+                    .label("the name is taken")
+                    .help("readers of a change feed get a column of this name: rename yours in a `sql` stage before"),
             );
         }
         if !problems.is_empty() {

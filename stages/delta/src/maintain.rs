@@ -9,7 +9,7 @@ use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use deltalake::{DeltaTable, DeltaTableError};
 
 use crate::config::Delta;
-use crate::table::Target;
+use crate::place::Place;
 use crate::upkeep;
 
 /// The command.
@@ -95,8 +95,8 @@ impl Command for TableCommand {
             }
         };
         let mut code = DONE;
-        for (stage, target) in tables {
-            match runtime.block_on(verb.apply(&target)) {
+        for (stage, place) in tables {
+            match runtime.block_on(verb.apply(&place)) {
                 Ok(done) => say(&format!("{stage}: {done}\n")),
                 Err(message) => {
                     say_error(&format!("error: {stage}: {message}\n"));
@@ -116,8 +116,8 @@ impl Verb {
         }
     }
 
-    async fn apply(&self, target: &Target) -> Result<String, String> {
-        let Some(table) = target.load().await.map_err(|e| e.text())? else { return Ok("not written yet".into()) };
+    async fn apply(&self, place: &Place) -> Result<String, String> {
+        let Some(table) = place.load().await.map_err(|e| e.text())? else { return Ok("not written yet".into()) };
         self.work(table).await.map_err(|e| e.to_string())
     }
 
@@ -142,7 +142,7 @@ impl Verb {
 }
 
 /// The tables of these stages, or all.
-fn tables(plan: &Plan, stages: &[String]) -> Result<Vec<(String, Target)>, String> {
+fn tables(plan: &Plan, stages: &[String]) -> Result<Vec<(String, Place)>, String> {
     let all = plan.stages.iter().filter_map(|s| Some((s.name.clone(), s.settings.get::<Delta>()?)));
     let all: Vec<_> = all.collect();
     let known = |name: &&String| !all.iter().any(|(stage, _)| stage == *name);
@@ -151,7 +151,5 @@ fn tables(plan: &Plan, stages: &[String]) -> Result<Vec<(String, Target)>, Strin
         return Err(format!("no stage `{unknown}` writes a table; there are: {}", names.join(", ")));
     }
     let wanted = all.into_iter().filter(|(stage, _)| stages.is_empty() || stages.contains(stage));
-    wanted
-        .map(|(stage, config)| Ok((stage, Target::for_reading(config.clone(), &plan.storage).map_err(|e| e.text())?)))
-        .collect()
+    wanted.map(|(stage, config)| Ok((stage, Place::new(&config.table, &plan.storage).map_err(|e| e.text())?))).collect()
 }

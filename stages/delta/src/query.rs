@@ -14,7 +14,7 @@ use deltalake::datafusion::error::DataFusionError;
 use deltalake::datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::config::Delta;
-use crate::table::Target;
+use crate::place::Place;
 
 /// The table of the objects that were read.
 const LEDGER: &str = "alluvium.ledger";
@@ -81,8 +81,8 @@ async fn answer(plan: &Arc<Plan>, sql: &str) -> Result<Vec<RecordBatch>, String>
     let mut missing = Vec::new();
     for stage in &plan.stages {
         let Some(config) = stage.settings.get::<Delta>() else { continue };
-        let target = Target::for_reading(config.clone(), &plan.storage).map_err(|e| e.to_string())?;
-        match target.load().await.map_err(|e| describe(&e))? {
+        let place = Place::new(&config.table, &plan.storage).map_err(|e| e.to_string())?;
+        match place.load().await.map_err(|e| describe(&e))? {
             None => missing.push(format!("`{}`", stage.name)),
             Some(table) => {
                 let provider = table.table_provider().await.map_err(|e| e.to_string())?;

@@ -12,10 +12,10 @@ use crate::table::Target;
 
 /// Makes sure that rows of the plan fit the table; adds columns where that is allowed.
 pub(crate) async fn reconcile(target: &Target, table: DeltaTable) -> Result<DeltaTable, StageError> {
-    let snapshot = table.snapshot().map_err(|e| target.failed("read", e))?;
+    let snapshot = table.snapshot().map_err(|e| target.place.failed("read", e))?;
     let there = snapshot.snapshot().arrow_schema();
     let split = snapshot.metadata().partition_columns().to_vec();
-    let fault = |message: String, hint: &str| Err(StageError::user(message).object(target.shown()).hint(hint));
+    let fault = |message: String, hint: &str| Err(StageError::user(message).object(target.place.shown()).hint(hint));
     if split != target.config.partition_by {
         return fault(
             format!(
@@ -61,11 +61,11 @@ pub(crate) async fn reconcile(target: &Target, table: DeltaTable) -> Result<Delt
         .map(|f| (&f.clone().with_nullable(true)).try_into_kernel())
         .collect();
     let fields = fields.map_err(|e: deltalake::arrow::error::ArrowError| {
-        StageError::user("new columns cannot be those of a Delta table").object(target.shown()).because(e)
+        StageError::user("new columns cannot be those of a Delta table").object(target.place.shown()).because(e)
     })?;
-    tracing::info!(table = %target.shown(), columns = ?difference.new, "adding columns to the table");
+    tracing::info!(table = %target.place.shown(), columns = ?difference.new, "adding columns to the table");
     let added: Result<DeltaTable, _> = table.add_columns().with_fields(fields).await;
-    added.map_err(|e| target.failed("given new columns", e))
+    added.map_err(|e| target.place.failed("given new columns", e))
 }
 
 #[derive(Default)]
@@ -117,7 +117,7 @@ impl Difference {
 }
 
 /// Whether two Arrow types are one Delta type.
-fn same(a: &DataType, b: &DataType) -> bool {
+pub(crate) fn same(a: &DataType, b: &DataType) -> bool {
     match (a, b) {
         (DataType::List(a), DataType::List(b)) => same(a.data_type(), b.data_type()),
         (DataType::Struct(a), DataType::Struct(b)) => {

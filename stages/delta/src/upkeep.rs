@@ -90,8 +90,8 @@ impl Log {
     /// each costs more than the one before: after 3,000 commits nine times as much as with this.
     async fn reopen(&mut self) {
         let opened = async {
-            let table = self.target.load().await?.ok_or_else(|| StageError::external("the table is gone"))?;
-            let snapshot = table.snapshot().map_err(|e| self.target.failed("read", e))?.clone();
+            let table = self.target.place.load().await?.ok_or_else(|| StageError::external("the table is gone"))?;
+            let snapshot = table.snapshot().map_err(|e| self.target.place.failed("read", e))?.clone();
             Ok::<_, StageError>((table, snapshot))
         };
         match opened.await {
@@ -109,8 +109,8 @@ impl Log {
         }
         let Ok((table, _)) = self.current() else { return };
         match work(table.clone()).await {
-            Ok(count) => tracing::info!(table = %self.target.shown(), count, "upkeep: {what}"),
-            Err(error) => tracing::warn!(table = %self.target.shown(), %error, "could not {what} the table"),
+            Ok(count) => tracing::info!(table = %self.target.place.shown(), count, "upkeep: {what}"),
+            Err(error) => tracing::warn!(table = %self.target.place.shown(), %error, "could not {what} the table"),
         }
         if let Err(error) = self.refresh().await {
             tracing::warn!(%error, "the table could not be read after its upkeep");

@@ -4,12 +4,13 @@
 //! an older row of a changed key without those rows, and adds the new rows; one commit removes and adds. What an epoch
 //! costs is reading all keys, and rewriting the files with changed ones.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use alluvium_engine::arrow::array::{ArrayRef, RecordBatch, new_null_array};
+use alluvium_engine::arrow::array::{RecordBatch, new_null_array};
 use alluvium_engine::arrow::compute::{filter_record_batch, not};
 use alluvium_engine::arrow::datatypes::FieldRef;
+use alluvium_engine::arrow::error::ArrowError;
 use alluvium_engine::stage::{Commit, Committed, Committer, StageError, Staged, Writer};
 use alluvium_engine::{Epoch, async_trait};
 use bytes::Bytes;
@@ -21,7 +22,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::changes::Changes;
 use crate::commit::{Log, Next};
-use crate::file::{DataFile, TARGET_BYTES};
+use crate::feed::{self, Feed};
+use crate::file::TARGET_BYTES;
+use crate::output::Output;
 use crate::table::Target;
 
 /// Tries of one epoch against other writers.
@@ -141,8 +144,10 @@ impl UpsertCommitter {
                 touched.push(file);
             }
         }
-        let mut output =
-            Output { target: &self.log.target, store: store.clone(), epoch, file: None, actions: Vec::new() };
+        let mut output = Output::new(store.clone(), "part", epoch, self.log.target.schema.clone());
+        let mut feed =
+            (feed::wanted(snapshot) && !touched.is_empty()).then(|| Feed::new(store.clone(), epoch, &self.log.target));
+        let mut actions = Vec::new();
         for file in touched {
             let broken = |e: Box<dyn std::error::Error + Send + Sync>| self.damaged(&file.path).because(e);
             let bytes = self.read(&store, &file.path).await?;
@@ -150,15 +155,30 @@ impl UpsertCommitter {
                 .and_then(|b| b.build())
                 .map_err(|e| broken(e.into()))?;
             for batch in reader {
-                let batch = batch.map_err(|e| broken(e.into()))?;
-                let keep = changes.replaced(&batch).and_then(|r| not(&r)).map_err(|e| broken(e.into()))?;
-                output.write(&filter_record_batch(&batch, &keep).map_err(|e| broken(e.into()))?).await?;
+                let batch =
+                    in_order(&batch.map_err(|e| broken(e.into()))?, &self.log.target).map_err(|e| broken(e.into()))?;
+                let replaced = changes.replaced(&batch).map_err(|e| broken(e.into()))?;
+                if let Some(feed) = &mut feed {
+                    let old = filter_record_batch(&batch, &replaced).map_err(|e| broken(e.into()))?;
+                    feed.replaced(&old, &changes).await?;
+                }
+                let kept = not(&replaced).and_then(|keep| filter_record_batch(&batch, &keep));
+                output.write(&kept.map_err(|e| broken(e.into()))?).await?;
             }
-            output.actions.push(Action::Remove(file.remove));
+            actions.push(Action::Remove(file.remove));
         }
         let rows = changes.newest().map_err(|e| StageError::internal("changed rows cannot be gathered").because(e))?;
         output.write(&rows).await?;
-        Ok((output.finish().await?, rows.num_rows() as u64))
+        actions.extend(output.finish().await?.into_iter().map(Action::Add));
+        if let Some(feed) = feed {
+            let told = feed.finish(&changes).await?;
+            if told.is_empty() {
+                // Rows were only written anew: without this, readers would take each for a row that goes and comes.
+                actions.iter_mut().for_each(rearranged);
+            }
+            actions.extend(told);
+        }
+        Ok((actions, rows.num_rows() as u64))
     }
 
     async fn read(&self, store: &Arc<dyn ObjectStore>, path: &str) -> Result<Bytes, StageError> {
@@ -183,55 +203,23 @@ impl UpsertCommitter {
 
     fn damaged(&self, path: &str) -> StageError {
         StageError::external("a data file of the table is damaged")
-            .object(format!("{}/{path}", self.log.target.shown()))
+            .object(format!("{}/{path}", self.log.target.place.shown()))
     }
 }
 
-/// Files as they are filled.
-struct Output<'a> {
-    target: &'a Target,
-    store: Arc<dyn ObjectStore>,
-    epoch: Epoch,
-    file: Option<DataFile>,
-    actions: Vec<Action>,
-}
-
-impl Output<'_> {
-    async fn write(&mut self, batch: &RecordBatch) -> Result<(), StageError> {
-        if batch.num_rows() == 0 {
-            return Ok(());
-        }
-        let file = match &mut self.file {
-            Some(file) => file,
-            None => {
-                let path =
-                    Path::from(format!("part-{:010}-{}.zstd.parquet", self.epoch, uuid::Uuid::new_v4().simple()));
-                self.file.insert(DataFile::new(self.store.clone(), path, self.target.schema.clone(), HashMap::new())?)
-            }
-        };
-        let batch = RecordBatch::try_new(self.target.schema.clone(), in_order(batch, self.target))
-            .map_err(|e| StageError::internal("rows do not fit the table").because(e))?;
-        file.write(&batch).await?;
-        if file.bytes() >= TARGET_BYTES
-            && let Some(full) = self.file.take()
-        {
-            self.actions.push(Action::Add(full.close().await?));
-        }
-        Ok(())
-    }
-
-    async fn finish(mut self) -> Result<Vec<Action>, StageError> {
-        if let Some(file) = self.file.take() {
-            self.actions.push(Action::Add(file.close().await?));
-        }
-        Ok(self.actions)
+/// Says that a file was removed or added without a change of rows.
+fn rearranged(action: &mut Action) {
+    match action {
+        Action::Add(add) => add.data_change = false,
+        Action::Remove(remove) => remove.data_change = false,
+        _ => {}
     }
 }
 
 /// Columns in the order of the plan; those that an older file lacks are NULL.
-fn in_order(batch: &RecordBatch, target: &Target) -> Vec<ArrayRef> {
+fn in_order(batch: &RecordBatch, target: &Target) -> Result<RecordBatch, ArrowError> {
     let column = |f: &FieldRef| {
         batch.column_by_name(f.name()).cloned().unwrap_or_else(|| new_null_array(f.data_type(), batch.num_rows()))
     };
-    target.schema.fields().iter().map(column).collect()
+    RecordBatch::try_new(target.schema.clone(), target.schema.fields().iter().map(column).collect())
 }

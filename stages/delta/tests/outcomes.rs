@@ -48,6 +48,7 @@ fn sink(folder: &Path, mode: &str, pipeline: &str) -> Box<dyn Sink> {
     if mode == "upsert" {
         config["key"] = json!(["key"]);
         config["latest_by"] = json!("n");
+        config["change_feed"] = json!(true);
     }
     let config: Delta = serde_json::from_value(config).unwrap();
     let inputs = vec![Input { from: "rows".into(), schema: schema(), changes: None, evolved: Vec::new() }];
@@ -200,6 +201,10 @@ async fn an_optimize_in_between_doubles_no_row() {
             &[("k1", 2), ("k2", 1), ("k3", 1), ("shared", 9)]
         };
         assert_eq!(rows(&path).await, owned(expected), "{mode}");
+        let version = table(&path).await.version().unwrap();
+        let log = std::fs::read_to_string(path.join(format!("_delta_log/{version:020}.json"))).unwrap();
+        // The feed of the try that was committed, and of no other.
+        assert_eq!(log.matches("{\"cdc\":").count(), usize::from(mode == "upsert"), "{log}");
     }
 }
 
