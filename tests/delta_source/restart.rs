@@ -67,6 +67,10 @@ fn what_was_cleaned_up_before_it_was_read_is_told() {
     case.write(json!([append(5, 5), append(10, 5), append(15, 5), { "forget": 3 }]));
     let error = case.refused(1);
     assert!(error.contains("versions 1 to 2 of the table cannot be read: the log has been cleaned up"), "{error}");
+    // Nor is it overlooked when nothing but a checkpoint is left.
+    case.write(json!([{ "forget": 4 }]));
+    let error = case.refused(1);
+    assert!(error.contains("versions 1 to 3 of the table cannot be read"), "{error}");
 
     let case = Case::new("vacuumed", "", "");
     case.write(json!([create(0, 5)]));

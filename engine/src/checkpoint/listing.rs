@@ -115,6 +115,10 @@ impl Listed {
         let last = ledger.lock().unwrap_or_else(PoisonError::into_inner).last(&self.name).map(str::to_owned);
         let recent = self.whole.is_some_and(|(ended, took)| ended.elapsed() < took * SHARE);
         let ordered = self.source.is_ordered();
+        if ordered && self.whole.is_some() && !self.found.is_empty() {
+            // Whatever has come since comes after it.
+            return Ok(());
+        }
         let after = last.filter(|_| ordered || (recent && self.beyond.splits == 0));
         let whole = ordered || after.is_none();
         let started = Instant::now();
@@ -169,4 +173,60 @@ fn changed(split: &Split) -> StageError {
     StageError::user("an object was written again after it had been read").object(&split.id).hint(
         "write new content under a new name; or set `on_change:` to `ignore` it, or to `reprocess` it as further rows",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream::{self, BoxStream};
+
+    use super::*;
+    use crate::stage::{Read, ReadContext};
+
+    /// Splits that are named by numbers; says what it was asked.
+    struct Numbers(Mutex<Vec<Option<String>>>);
+
+    fn split(n: usize) -> Split {
+        Split { id: format!("{n:06}"), bytes: 1, version: None, modified: None, rank: 0 }
+    }
+
+    impl Source for Numbers {
+        fn list(&self, after: Option<&str>) -> BoxStream<'static, Result<Split, StageError>> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(after.map(str::to_owned));
+            let after = after.unwrap_or_default().to_owned();
+            stream::iter((0..2 * MOST_AHEAD + 5).map(split).filter(move |s| s.id > after).map(Ok)).boxed()
+        }
+
+        fn read(&self, _split: Split, _context: ReadContext) -> BoxStream<'static, Result<Read, StageError>> {
+            stream::empty().boxed()
+        }
+
+        fn is_ordered(&self) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test]
+    async fn of_splits_in_order_only_the_next_ones_are_held_and_asked_for() {
+        let source = Arc::new(Numbers(Mutex::default()));
+        let (found, beyond) = (BTreeMap::new(), Backlog::default());
+        let name = "numbers".to_owned();
+        let mut listed = Listed { name, source: source.clone(), found, whole: None, beyond, ignored: 0 };
+        let ledger = Mutex::new(Ledger::default());
+        let mut bound = Vec::new();
+        for held in [MOST_AHEAD, MOST_AHEAD, 5, 0] {
+            listed.look(&ledger).await.ok();
+            // What is held is bound first.
+            listed.look(&ledger).await.ok();
+            assert_eq!(listed.found.len(), held);
+            while let Some((_, split)) = listed.found.pop_first() {
+                ledger.lock().unwrap_or_else(PoisonError::into_inner).insert("numbers", &split);
+                bound.push(split);
+            }
+        }
+        assert_eq!(bound, (0..2 * MOST_AHEAD + 5).map(split).collect::<Vec<_>>());
+        let asked = source.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let last = |n: usize| Some(split(n).id);
+        let end = last(2 * MOST_AHEAD + 4);
+        assert_eq!(asked, [None, last(MOST_AHEAD - 1), last(2 * MOST_AHEAD - 1), end.clone(), end]);
+    }
 }

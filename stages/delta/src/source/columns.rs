@@ -32,8 +32,8 @@ pub(crate) struct Found {
     #[serde(skip)]
     generation: u64,
     /// The columns of rows; every one may be NULL, since a later version may lack it.
-    #[serde(skip)]
-    pub(crate) schema: Option<SchemaRef>,
+    #[serde(skip, default = "no_columns")]
+    pub(crate) schema: SchemaRef,
 }
 
 /// How the columns of a version differ from those that are recorded.
@@ -44,11 +44,15 @@ pub(crate) struct Difference {
     pub(crate) new: Vec<Json>,
 }
 
+fn no_columns() -> SchemaRef {
+    Arc::new(Schema::empty())
+}
+
 impl Found {
     /// What a table says now.
     pub(crate) fn new(metadata: &Metadata) -> Result<Self, String> {
         let columns = columns(metadata)?;
-        let schema = Some(schema(&columns)?);
+        let schema = schema(&columns)?;
         let partitioned = !metadata.partition_columns.is_empty();
         Ok(Self { table: metadata.id.clone(), partitioned, columns, added: Vec::new(), generation: 1, schema })
     }
@@ -56,7 +60,7 @@ impl Found {
     /// What an earlier run has recorded.
     pub(crate) fn recorded(recorded: Resolved) -> Result<Self, String> {
         let found: Self = serde_json::from_value(recorded.value).map_err(|e| e.to_string())?;
-        let schema = Some(schema(&found.columns)?);
+        let schema = schema(&found.columns)?;
         Ok(Self { generation: recorded.generation, schema, ..found })
     }
 
@@ -79,13 +83,12 @@ impl Found {
     }
 
     pub(crate) fn compare(&self, metadata: &Metadata) -> Result<Difference, String> {
-        let known = schema(&self.columns)?;
         let columns = columns(metadata)?;
         let there = schema(&columns)?;
         let mut types = Vec::new();
         let mut new = Vec::new();
         for (column, field) in columns.into_iter().zip(there.fields()) {
-            match known.field_with_name(field.name()) {
+            match self.schema.field_with_name(field.name()) {
                 Err(_) => new.push(column),
                 Ok(before) if !same(before.data_type(), field.data_type()) => types.push(format!(
                     "`{}` is {} and was {}",

@@ -1,6 +1,5 @@
 //! What the stage's YAML says.
 
-use alluvium_engine::arrow::datatypes::Schema;
 use alluvium_engine::secret::public_url;
 use alluvium_engine::spec::Problem;
 use alluvium_engine::stage::{
@@ -118,8 +117,8 @@ impl StageConfig for DeltaSource {
     }
 
     fn check(&self, _inputs: &[Input]) -> Result<Outputs, Vec<Problem>> {
-        let found = self.found.as_ref();
-        let schema = found.and_then(|f| f.schema.clone()).unwrap_or_else(|| Schema::empty().into());
+        let Some(found) = &self.found else { return Err(vec![Problem::new("the table was not looked at")]) };
+        let schema = found.schema.clone();
         let mut problems = Vec::new();
         if schema.index_of(DIFF).is_ok() {
             let problem = Problem::field("table", format!("the table has a column `{DIFF}`: it is a log of changes"));
@@ -153,8 +152,8 @@ impl StageConfig for DeltaSource {
         let mut outputs = Outputs::rows(if self.changes { with_diff(&schema) } else { schema });
         outputs.changes = self.changes.then(|| Changes { keys: self.key.clone() });
         outputs.reads = Some(self.table.clone());
-        outputs.resolved = found.map(Found::record);
-        outputs.evolved = found.map(|f| f.added.clone()).unwrap_or_default();
+        outputs.resolved = Some(found.record());
+        outputs.evolved.clone_from(&found.added);
         Ok(outputs)
     }
 

@@ -82,16 +82,22 @@ impl Log {
             Some(before) => self.store.list_with_offset(Some(&folder), &path(before)),
             None => self.store.list(Some(&folder)),
         };
-        let found = found.try_filter_map(async |object| Ok(version(&object.location)));
-        let found: Result<Vec<u64>, _> = found.try_collect().await;
+        let found = found.try_filter_map(async |object| Ok(entry(&object.location)));
+        let found: Result<Vec<(u64, bool)>, _> = found.try_collect().await;
         let mut found = found.map_err(|e| {
             StageError::external("the table's log cannot be listed").object(self.place.shown()).because(e)
         })?;
-        found.retain(|version| *version >= next);
         found.sort_unstable();
-        match (next..).zip(&found).find(|(expected, version)| expected != *version) {
-            None => Ok(found),
-            Some((expected, version)) => Err(self.lost(expected, version - 1)),
+        let newest = found.last().map_or(0, |(version, _)| *version);
+        let commits = found.into_iter().filter(|(version, is_commit)| *is_commit && *version >= next);
+        let commits: Vec<u64> = commits.map(|(version, _)| version).collect();
+        let missing = (next..=newest).find(|version| commits.binary_search(version).is_err());
+        match missing {
+            None => Ok(commits),
+            Some(first) => {
+                let after = commits.into_iter().find(|version| *version > first);
+                Err(self.lost(first, after.map_or(newest, |version| version - 1)))
+            }
         }
     }
 
@@ -161,8 +167,9 @@ fn path(version: u64) -> Path {
     Path::from(format!("_delta_log/{version:020}.json"))
 }
 
-/// Of an entry in the log; checkpoints and other things beside them have none.
-fn version(path: &Path) -> Option<u64> {
-    let digits = path.filename()?.strip_suffix(".json")?;
-    (digits.len() == 20 && path.parts().count() == 2).then(|| digits.parse().ok())?
+/// The version of a commit or a checkpoint, and whether it is a commit.
+fn entry(path: &Path) -> Option<(u64, bool)> {
+    let (digits, kind) = path.filename()?.split_once('.')?;
+    let known = kind == "json" || kind.starts_with("checkpoint.");
+    (known && digits.len() == 20 && path.parts().count() == 2).then(|| Some((digits.parse().ok()?, kind == "json")))?
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alluvium_engine::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use alluvium_engine::arrow::compute::cast;
-use alluvium_engine::arrow::datatypes::{DataType, Schema};
+use alluvium_engine::arrow::datatypes::DataType;
 use alluvium_engine::arrow::error::ArrowError;
 use alluvium_engine::stage::{Split, StageError, with_diff};
 use deltalake::Path;
@@ -82,7 +82,7 @@ impl History {
                 .hint("is it a shallow clone? Read the table that it was made of"));
         }
         let failed = move |error: ParquetError| failed(version, &shown, error);
-        let schema = self.0.found.schema.clone().unwrap_or_else(|| Schema::empty().into());
+        let schema = self.0.found.schema.clone();
         let path = Path::parse(&file.path).unwrap_or_else(|_| Path::from(file.path.as_str()));
         let reader = Object::open(self.0.log.store.clone(), path, bytes).await.map_err(&failed)?;
         // What a writer noted of its own types is nothing to us.
@@ -108,7 +108,7 @@ impl History {
 
     /// Columns of the table; missing ones are NULL.
     fn conform(&self, batch: &RecordBatch, file: &File, times: Times) -> Result<RecordBatch, ArrowError> {
-        let schema = self.0.found.schema.clone().unwrap_or_else(|| Schema::empty().into());
+        let schema = self.0.found.schema.clone();
         let rows = batch.num_rows();
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len() + 1);
         for field in schema.fields() {
