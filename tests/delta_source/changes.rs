@@ -41,13 +41,15 @@ fn steps(seed: u64) -> Vec<Value> {
     (0..3).map(|_| step()).collect()
 }
 
-/// After every few versions a copy by key, a copy without a key and a log of the changes say what the table says.
+/// After every few versions a copy by key, a filtered one, an aggregate and a log of the changes say what the table says.
 fn as_recomputed(name: &str, feed: bool) {
     let case = Case::new(name, "changes: true, key: [id]", "mode: upsert");
     let spec = std::fs::read_to_string(&case.spec).unwrap()
         + r#"  doubled: { kind: sql, input: source, query: "SELECT id * 2 AS twice, n FROM input WHERE n % 2 = 0" }
   even:    { kind: delta, input: doubled, table: "${LAKE}/even", mode: upsert, key: [twice] }
   log:     { kind: delta, input: source, table: "${LAKE}/log", mode: changes }
+  counted: { kind: aggregate, input: source, by: [word], columns: { rows: { count: "*" }, sum: { sum: n }, least: { min: id } } }
+  words:   { kind: delta, input: counted, table: "${LAKE}/words", mode: upsert }
 "#;
     std::fs::write(&case.spec, spec).unwrap();
     let rows: Vec<Value> = (0..40).map(|id| json!({ "id": id, "word": format!("w{}", id % 4), "n": id })).collect();
@@ -61,6 +63,16 @@ fn as_recomputed(name: &str, feed: bool) {
         let twice = |row: &Vec<Value>| vec![json!(row[0].as_i64().unwrap() * 2), row[1].clone()];
         let even = source.select(&["id", "n"]).iter().filter(|r| r[1].as_i64().unwrap() % 2 == 0).map(twice).collect();
         assert_eq!(read(&format!("{lake}/even")).select(&["twice", "n"]), sorted(even), "round {round}");
+        let mut words: BTreeMap<String, (i64, i64, i64)> = BTreeMap::new();
+        for row in source.select(&["word", "n", "id"]) {
+            let (n, id) = (row[1].as_i64().unwrap(), row[2].as_i64().unwrap());
+            let of = words.entry(row[0].as_str().unwrap().into()).or_insert((0, 0, id));
+            *of = (of.0 + 1, of.1 + n, of.2.min(id));
+        }
+        let words =
+            words.iter().map(|(word, (rows, sum, least))| vec![json!(word), json!(rows), json!(sum), json!(least)]);
+        let counted = read(&format!("{lake}/words")).select(&["word", "rows", "sum", "least"]);
+        assert_eq!(counted, sorted(words.collect()), "round {round}");
         let mut held: BTreeMap<String, i64> = BTreeMap::new();
         for row in read(&format!("{lake}/log")).select(&["id", "word", "n", "_diff"]) {
             *held.entry(json!(row[..3]).to_string()).or_default() += row[3].as_i64().unwrap();
