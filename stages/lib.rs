@@ -23,8 +23,11 @@ pub fn registry() -> Registry {
         .with::<alluvium_delta::Delta>()
         .with::<alluvium_basic::Print>()
         .with::<alluvium_basic::Blackhole>()
+        .with_tables(alluvium_delta::DeltaTables)
         // Commands
         .with_command(alluvium_delta::QueryCommand)
         .with_command(alluvium_delta::TableCommand)
         .with_command(alluvium_classify::ModelCommand)
+        .with_command(alluvium_report::ReportCommand)
+        .with_command(alluvium_report::PlotCommand)
 }

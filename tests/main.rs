@@ -35,6 +35,7 @@ mod job;
 mod join;
 mod ledger;
 mod partitions;
+mod report;
 mod s3;
 mod secrets;
 mod sql;

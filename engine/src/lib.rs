@@ -21,6 +21,7 @@ pub mod secret;
 pub mod spec;
 pub mod stage;
 pub mod storage;
+pub mod tables;
 
 pub use batch::Batch;
 pub use registry::{Kind, Registry, StageSettings};

@@ -10,6 +10,7 @@ use crate::cli::Command;
 use crate::spec::Problem;
 use crate::stage::{Input, Outputs, ResolveContext, Role, Stage, StageConfig, StageContext, StageError};
 use crate::storage::Finding;
+use crate::tables::Tables;
 
 /// Kinds by name, and the commands that stage crates bring along.
 ///
@@ -23,6 +24,7 @@ pub struct Registry {
     /// By name, and whether they have an input: of one name there may be a source and one other kind.
     kinds: BTreeMap<(&'static str, bool), Kind>,
     commands: Vec<Box<dyn Command>>,
+    tables: Option<Box<dyn Tables>>,
 }
 
 /// One kind.
@@ -110,6 +112,18 @@ impl Registry {
     pub fn with_command(mut self, command: impl Command) -> Self {
         self.commands.push(Box::new(command));
         self
+    }
+
+    /// Says how a pipeline's tables are read.
+    #[must_use]
+    pub fn with_tables(mut self, tables: impl Tables) -> Self {
+        self.tables = Some(Box::new(tables));
+        self
+    }
+
+    /// How a pipeline's tables are read.
+    pub fn tables(&self) -> Option<&dyn Tables> {
+        self.tables.as_deref()
     }
 
     /// The kind of this name for a stage with or without input; where there is only one, it is that one.

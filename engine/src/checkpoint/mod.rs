@@ -45,12 +45,15 @@ pub(crate) use resolved::{freeze, newest as newest_resolved};
 pub(crate) use state::{StateLog, StateWriter};
 pub(crate) use store::{CheckpointStore, claim};
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, BooleanArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use chrono::{DateTime, Utc};
 
+use crate::Epoch;
 use crate::plan::Plan;
 use crate::stage::StageError;
 use crate::storage::{Finding, Storage};
@@ -71,6 +74,31 @@ pub(crate) async fn examine(plan: &Plan, storage: &Storage) -> Vec<Finding> {
         Err(error) => Finding::bad("lease", error.text()),
     };
     vec![place, lease]
+}
+
+/// An epoch that every table holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completed {
+    /// Its number.
+    pub epoch: Epoch,
+    /// When the last table got it.
+    pub finished: DateTime<Utc>,
+    /// The versions that hold it, by stage.
+    pub tables: BTreeMap<String, u64>,
+}
+
+/// The newest epoch that is complete. Needs no lease.
+///
+/// # Errors
+/// When the state cannot be read.
+pub async fn completed(plan: &Plan) -> Result<Option<Completed>, StageError> {
+    let records = Records::new(plan.storage.open(&plan.state)?);
+    let completion = store::newest_completion(&records).await?;
+    Ok(completion.map(|c| Completed {
+        epoch: c.epoch,
+        finished: c.finished,
+        tables: c.tables.into_iter().map(|(stage, committed)| (stage, committed.version)).collect(),
+    }))
 }
 
 /// Columns of [`ledger`].

@@ -57,15 +57,23 @@ pub(crate) async fn claim(records: &Records, pipeline: &str) -> Result<(), Stage
     .hint("give each pipeline a `state:` of its own"))
 }
 
+/// The newest completion.
+pub(crate) async fn newest_completion(records: &Records) -> Result<Option<Completion>, StageError> {
+    loop {
+        let Some(&epoch) = records.epochs(COMPLETE).await?.last() else { return Ok(None) };
+        // A running pipeline may have deleted it, for a newer one.
+        if let Some(completion) = records.read_if_there(&records.of_epoch(COMPLETE, epoch)).await? {
+            return Ok(Some(completion));
+        }
+    }
+}
+
 /// Bindings that are not archived, oldest first and without what was dropped, and the newest completion.
 pub(crate) async fn recent(
     records: &Records,
     archived: Epoch,
 ) -> Result<(Vec<Binding>, Option<Completion>), StageError> {
-    let completed = match records.epochs(COMPLETE).await?.last() {
-        Some(&epoch) => Some(records.read::<Completion>(&records.of_epoch(COMPLETE, epoch)).await?),
-        None => None,
-    };
+    let completed = newest_completion(records).await?;
     let dropped: BTreeSet<Epoch> = records.epochs("dropped").await?.into_iter().collect();
     let epochs = records.epochs(BINDINGS).await?.into_iter().filter(|e| *e > archived);
     let read = epochs.map(|epoch| {

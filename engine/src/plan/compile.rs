@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::keys::{has_input, misspelt_input, other_side, own_config, with_engine_keys};
-use super::{Edge, Plan, PlannedStage, hash, order, rejects, whole};
+use super::{Edge, Plan, PlannedStage, hash, order, rejects, report, whole};
 use crate::registry::{Config, Kind, Registry, StageSettings};
 use crate::spec::{Key, Problem, Problems, Spec, StageSpec, help, place, validate};
 use crate::stage::{DIFF, Input, ResolveContext, Role};
@@ -253,6 +253,10 @@ impl<'a> Compiler<'a> {
         if !self.unclear {
             self.problems.extend(whole::loose_ends(spec, &self.done));
         }
+        if let (Some(Some(shown)), Some(node)) = (spec.header.as_ref().map(|h| &h.report), &spec.report) {
+            let reader = self.registry.tables().filter(|_| self.done.len() == spec.stages.len());
+            self.problems.extend(report::check(shown, node, spec, &self.done, reader, &self.context.runtime));
+        }
         let mut problems = spec.problems.clone();
         problems.extend(self.problems.into_iter().filter(|p| !spec.is_consequence(p)));
         let Some(header) = spec.header.clone().filter(|_| problems.is_empty()) else {
@@ -279,6 +283,7 @@ impl<'a> Compiler<'a> {
             storage,
             stages,
             hash,
+            report: header.report,
         })
     }
 }

@@ -8,6 +8,7 @@ mod hash;
 mod keys;
 mod order;
 mod rejects;
+mod report;
 mod whole;
 
 pub use compile::compile;
@@ -21,7 +22,7 @@ use std::collections::BTreeMap;
 use arrow::datatypes::SchemaRef;
 
 use crate::registry::StageSettings;
-use crate::spec::EpochLimits;
+use crate::spec::{EpochLimits, Report};
 use crate::stage::{Input, Outputs, Role, Route};
 use crate::storage::Storage;
 
@@ -41,6 +42,8 @@ pub struct Plan {
     pub stages: Vec<PlannedStage>,
     /// Identifies the plan: a hash over everything above but secrets of the environment.
     pub hash: String,
+    /// What is shown of the tables, if the spec says it. Not part of the hash.
+    pub report: Option<Report>,
 }
 
 /// One stage of a plan.
@@ -81,6 +84,12 @@ impl Plan {
     pub fn edge_schema(&self, edge: &Edge) -> Option<SchemaRef> {
         let from = self.stages.get(edge.from)?;
         Some(if edge.rejects { reject_schema() } else { from.outputs.schema.clone() })
+    }
+
+    /// The columns of each table, by the stage that writes it.
+    pub fn tables(&self) -> Vec<(String, SchemaRef)> {
+        let tables = self.stages.iter().filter_map(|s| Some((s.name.clone(), s.outputs.table.as_ref()?.schema.clone())));
+        tables.collect()
     }
 
     /// The stage of this name.

@@ -59,6 +59,7 @@ pub fn load(file: &str, text: &str, vars: &Vars) -> Result<Spec, Problems> {
         header,
         stages,
         state_span: root.locate(&["state".into()], false),
+        report: root.get("report").cloned(),
         problems: Vec::new(),
         unknown: found.unknown,
     };

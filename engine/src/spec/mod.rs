@@ -8,6 +8,7 @@ mod env;
 mod load;
 mod node;
 mod problem;
+mod report;
 mod units;
 mod validate;
 mod yaml;
@@ -18,6 +19,7 @@ pub(crate) use load::{deserialize, place};
 pub use load::{load, load_file};
 pub use node::{Key, Node, Value};
 pub use problem::{Problem, Problems, closest};
+pub use report::{Chart, Names, Panel, Report};
 pub use units::{ByteSize, Span};
 pub(crate) use validate::help;
 pub use validate::validate;
@@ -52,6 +54,10 @@ pub struct Header {
     /// variables of the environment are read as well.
     #[serde(default)]
     pub storage: BTreeMap<String, String>,
+    /// What `alluvium report` and `alluvium plot` show; without it the tables are shown as far as their columns suggest.
+    /// It changes nothing of what the pipeline does.
+    #[serde(default)]
+    pub report: Option<Report>,
 }
 
 /// How much goes into one epoch.
@@ -91,6 +97,8 @@ pub struct Spec {
     pub stages: Vec<StageSpec>,
     /// Place of `state`.
     pub state_span: Range<usize>,
+    /// `report` as written, with places.
+    pub report: Option<Node>,
     /// What is wrong so far: compiling goes on and adds to it, so that all problems are shown at once.
     pub problems: Vec<Problem>,
     /// Places of values that are not known, because a variable in them is not defined.

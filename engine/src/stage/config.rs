@@ -103,6 +103,10 @@ pub enum Route {
 pub struct Table {
     /// Where it lies; two stages must not write one table.
     pub url: String,
+    /// The columns that a reader sees.
+    pub schema: SchemaRef,
+    /// One row per value of these columns; none where rows are only added.
+    pub keys: Vec<String>,
     /// What a reader may rely on, such as `exactly once, append`.
     pub guarantee: String,
 }

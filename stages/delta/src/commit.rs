@@ -63,7 +63,7 @@ impl Log {
     pub(crate) async fn open(&mut self) -> Result<Option<Epoch>, StageError> {
         let table = self.target.open_or_create().await?;
         let snapshot = table.snapshot().map_err(|e| self.target.place.failed("read", e))?.clone();
-        let epoch = epoch_of(&self.target, &table, &snapshot).await?;
+        let epoch = epoch_of(&self.target.place, &self.target.app, &table, &snapshot).await?;
         self.kept_up = snapshot.version();
         self.open = Some((table, snapshot));
         Ok(epoch)
@@ -92,7 +92,7 @@ impl Log {
     /// The version that holds the epoch, if the table holds it.
     pub(crate) async fn held(&self, epoch: Epoch) -> Result<Option<u64>, StageError> {
         let (table, snapshot) = self.current()?;
-        let held = epoch_of(&self.target, table, snapshot).await?;
+        let held = epoch_of(&self.target.place, &self.target.app, table, snapshot).await?;
         Ok(held.filter(|h| *h >= epoch).map(|_| snapshot.version()))
     }
 

@@ -143,7 +143,14 @@ impl StageConfig for Delta {
             Mode::Upsert => "upsert",
         };
         let mut outputs = Outputs::passing(inputs);
-        outputs.table = Some(Table { url: self.table.clone(), guarantee: format!("exactly once, {mode}") });
+        let upsert = self.mode == Mode::Upsert;
+        let by = input.changes.as_ref().map(|c| c.keys.clone()).filter(|keys| !keys.is_empty());
+        outputs.table = Some(Table {
+            url: self.table.clone(),
+            schema: if upsert { without_diff(&input.schema) } else { input.schema.clone() },
+            keys: if upsert { by.unwrap_or_else(|| self.key.clone()) } else { Vec::new() },
+            guarantee: format!("exactly once, {mode}"),
+        });
         Ok(outputs)
     }
 

@@ -23,6 +23,7 @@ mod schema;
 mod source;
 mod stats;
 mod table;
+mod tables;
 mod upkeep;
 mod upsert;
 
@@ -30,3 +31,4 @@ pub use config::Delta;
 pub use maintain::TableCommand;
 pub use query::QueryCommand;
 pub use source::DeltaSource;
+pub use tables::DeltaTables;

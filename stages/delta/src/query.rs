@@ -3,21 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use alluvium_engine::arrow::datatypes::SchemaRef;
 use alluvium_engine::arrow::record_batch::RecordBatch;
-use alluvium_engine::checkpoint;
 use alluvium_engine::cli::{Cli, Command, FAILED, Format, say_error, show_rows};
 use alluvium_engine::plan::Plan;
 use clap::{ArgMatches, Args, FromArgMatches};
-use deltalake::datafusion::catalog::{MemTable, MemorySchemaProvider, SchemaProvider};
-use deltalake::datafusion::error::DataFusionError;
-use deltalake::datafusion::prelude::{SessionConfig, SessionContext};
 
-use crate::config::Delta;
-use crate::place::Place;
-
-/// The table of the objects that were read.
-const LEDGER: &str = "alluvium.ledger";
+use crate::tables::{Opened, collect};
 
 /// The command.
 pub struct QueryCommand;
@@ -77,73 +68,8 @@ impl Command for QueryCommand {
 }
 
 async fn answer(plan: &Arc<Plan>, sql: &str) -> Result<Vec<RecordBatch>, String> {
-    let context = SessionContext::new_with_config(SessionConfig::new().with_information_schema(true));
-    let mut missing = Vec::new();
-    for stage in &plan.stages {
-        let Some(config) = stage.settings.get::<Delta>() else { continue };
-        let place = Place::new(&config.table, &plan.storage).map_err(|e| e.to_string())?;
-        match place.load().await.map_err(|e| describe(&e))? {
-            None => missing.push(format!("`{}`", stage.name)),
-            Some(table) => {
-                let provider = table.table_provider().await.map_err(|e| e.to_string())?;
-                context.register_table(stage.name.as_str(), provider).map_err(|e| e.to_string())?;
-            }
-        }
-    }
-    if sql.to_ascii_lowercase().contains(LEDGER) {
-        ledger(&context, plan).await?;
-    }
-    let rows = async {
-        let frame = context.sql(sql).await?;
-        let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
-        let mut rows = frame.collect().await?;
-        if rows.is_empty() {
-            // So that an answer without rows still has its columns.
-            rows.push(RecordBatch::new_empty(schema));
-        }
-        Ok(rows)
-    };
-    rows.await.map_err(|e: DataFusionError| {
-        let hint = if missing.is_empty() {
-            String::new()
-        } else {
-            format!("\n  not written yet: {}; `alluvium run` writes them", missing.join(", "))
-        };
-        format!("{}{hint}", first(&e))
-    })
-}
-
-/// Which objects were read, as a table.
-async fn ledger(context: &SessionContext, plan: &Plan) -> Result<(), String> {
-    let rows = checkpoint::ledger(plan).await.map_err(|e| e.text())?;
-    let register = || {
-        let table = MemTable::try_new(checkpoint::ledger_schema(), vec![rows])?;
-        let schema = MemorySchemaProvider::new();
-        schema.register_table("ledger".into(), Arc::new(table))?;
-        if let Some(catalog) = context.catalog("datafusion") {
-            catalog.register_schema("alluvium", Arc::new(schema))?;
-        }
-        Ok(())
-    };
-    register().map_err(|e: DataFusionError| e.to_string())
-}
-
-fn describe(error: &alluvium_engine::stage::StageError) -> String {
-    let cause = std::error::Error::source(error).map(|c| format!(": {c}")).unwrap_or_default();
-    format!("{error}{cause}")
-}
-
-/// What is wrong, without DataFusion's wrapping.
-fn first(error: &DataFusionError) -> String {
-    match error.find_root() {
-        DataFusionError::SQL(error, _) => {
-            let text = error.to_string();
-            format!("not valid SQL: {}", text.trim_start_matches("sql parser error: "))
-        }
-        DataFusionError::SchemaError(error, _) => error.to_string(),
-        other => {
-            let text = other.strip_backtrace();
-            text.trim_start_matches("Error during planning: ").replace("datafusion.public.", "")
-        }
-    }
+    let tables = Opened::new(plan).await.map_err(|e| e.text())?;
+    tables.prepare(sql).await?;
+    let rows = async { collect(tables.context.sql(sql).await?).await };
+    rows.await.map_err(|e| tables.wrong(&e))
 }

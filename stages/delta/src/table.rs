@@ -115,15 +115,16 @@ impl Target {
     }
 }
 
-/// The epoch that a snapshot holds for this pipeline and stage. An error is never "none".
+/// The epoch that a snapshot holds for a pipeline and stage, `app`. An error is never "none".
 pub(crate) async fn epoch_of(
-    target: &Target,
+    place: &Place,
+    app: &str,
     table: &DeltaTable,
     snapshot: &DeltaTableState,
 ) -> Result<Option<Epoch>, StageError> {
     let version = snapshot
-        .transaction_version(table.log_store().as_ref(), &target.app)
+        .transaction_version(table.log_store().as_ref(), app)
         .await
-        .map_err(|e| target.place.failed("asked which epoch it holds", e))?;
+        .map_err(|e| place.failed("asked which epoch it holds", e))?;
     Ok(version.and_then(|v| u64::try_from(v).ok()))
 }

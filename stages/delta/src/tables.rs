@@ -1,0 +1,213 @@
+//! The tables of a plan, opened as of one epoch and read with SQL.
+
+use std::sync::Arc;
+
+use alluvium_engine::arrow::datatypes::SchemaRef;
+use alluvium_engine::arrow::record_batch::RecordBatch;
+use alluvium_engine::async_trait;
+use alluvium_engine::checkpoint::{self, Completed};
+use alluvium_engine::plan::Plan;
+use alluvium_engine::spec::Problem;
+use alluvium_engine::stage::StageError;
+use alluvium_engine::tables::{Snapshot, TableVersion, Tables};
+use deltalake::DeltaTable;
+use deltalake::datafusion::catalog::{MemTable, MemorySchemaProvider, SchemaProvider};
+use deltalake::datafusion::common::SchemaError;
+use deltalake::datafusion::error::DataFusionError;
+use deltalake::datafusion::execution::context::SQLOptions;
+use deltalake::datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use tokio::sync::OnceCell;
+
+use crate::config::Delta;
+use crate::place::Place;
+use crate::table::epoch_of;
+
+/// The table of the objects that were read, and the schema that it is in.
+const LEDGER: &str = "alluvium.ledger";
+
+/// Reads Delta tables with DataFusion.
+pub struct DeltaTables;
+
+#[async_trait]
+impl Tables for DeltaTables {
+    async fn plan(&self, tables: &[(String, SchemaRef)], query: &str) -> Result<SchemaRef, Problem> {
+        let context = session();
+        let register = || {
+            for (name, schema) in tables {
+                context.register_table(name.as_str(), Arc::new(MemTable::try_new(schema.clone(), vec![vec![]])?))?;
+            }
+            register_ledger(&context, Vec::new())
+        };
+        register().map_err(|e| Problem::new(words(&e)))?;
+        let frame = select(&context, query).await.map_err(|e| refused(&e))?;
+        Ok(Arc::new(frame.schema().as_arrow().clone()))
+    }
+
+    async fn open(&self, plan: &Arc<Plan>) -> Result<Box<dyn Snapshot>, StageError> {
+        Ok(Box::new(Opened::new(plan).await?))
+    }
+}
+
+/// All tables of a plan as of one epoch.
+pub(crate) struct Opened {
+    pub(crate) context: SessionContext,
+    plan: Arc<Plan>,
+    epoch: Option<Completed>,
+    tables: Vec<TableVersion>,
+    ledger: OnceCell<()>,
+}
+
+impl Opened {
+    pub(crate) async fn new(plan: &Arc<Plan>) -> Result<Self, StageError> {
+        let epoch = checkpoint::completed(plan).await?;
+        let context = session();
+        let mut tables = Vec::new();
+        for stage in &plan.stages {
+            let Some(config) = stage.settings.get::<Delta>() else { continue };
+            let place = Place::new(&config.table, &plan.storage)?;
+            let table = as_of(&place, plan, &stage.name, epoch.as_ref()).await?;
+            let mut version = None;
+            if let Some(table) = table {
+                version = Some(table.snapshot().map_err(|e| place.failed("read", e))?.version());
+                let provider = table.table_provider().await;
+                let provider = provider.map_err(|e| StageError::external("a table cannot be read").because(e))?;
+                let registered = context.register_table(stage.name.as_str(), provider);
+                registered.map_err(|e| StageError::internal("a table cannot be queried").because(e))?;
+            }
+            tables.push(TableVersion { stage: stage.name.clone(), version });
+        }
+        Ok(Self { context, plan: plan.clone(), epoch, tables, ledger: OnceCell::new() })
+    }
+
+    /// Makes `alluvium.ledger` a table if the query speaks of it.
+    pub(crate) async fn prepare(&self, query: &str) -> Result<(), String> {
+        if !query.to_ascii_lowercase().contains(LEDGER) {
+            return Ok(());
+        }
+        let load = || async {
+            let rows = checkpoint::ledger(&self.plan).await.map_err(|e| e.text())?;
+            register_ledger(&self.context, rows).map_err(|e| words(&e))
+        };
+        self.ledger.get_or_try_init(load).await.map(|_| ())
+    }
+
+    /// What is wrong with a query, and which tables it may have missed.
+    pub(crate) fn wrong(&self, error: &DataFusionError) -> String {
+        let missing = self.tables.iter().filter(|t| t.version.is_none()).map(|t| format!("`{}`", t.stage));
+        let missing: Vec<String> = missing.collect();
+        let hint = match missing.is_empty() {
+            true => String::new(),
+            false => format!("\n  not written yet: {}; `alluvium run` writes them", missing.join(", ")),
+        };
+        format!("{}{hint}", words(error))
+    }
+}
+
+#[async_trait]
+impl Snapshot for Opened {
+    fn epoch(&self) -> Option<&Completed> {
+        self.epoch.as_ref()
+    }
+
+    fn tables(&self) -> &[TableVersion] {
+        &self.tables
+    }
+
+    async fn query(&self, query: &str, limit: Option<usize>) -> Result<Vec<RecordBatch>, String> {
+        self.prepare(query).await?;
+        let rows = async {
+            let frame = select(&self.context, query).await?;
+            collect(if limit.is_some() { frame.limit(0, limit)? } else { frame }).await
+        };
+        rows.await.map_err(|e| self.wrong(&e))
+    }
+}
+
+/// All rows; without any an empty batch, so that the answer still has its columns.
+pub(crate) async fn collect(frame: DataFrame) -> Result<Vec<RecordBatch>, DataFusionError> {
+    let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
+    let mut rows = frame.collect().await?;
+    if rows.is_empty() {
+        rows.push(RecordBatch::new_empty(schema));
+    }
+    Ok(rows)
+}
+
+/// The newest version that holds no epoch after this one: a running pipeline commits its tables one after the other.
+async fn as_of(
+    place: &Place,
+    plan: &Plan,
+    stage: &str,
+    epoch: Option<&Completed>,
+) -> Result<Option<DeltaTable>, StageError> {
+    let newest = place.load().await?;
+    let (Some(table), Some(epoch)) = (&newest, epoch) else { return Ok(newest) };
+    let snapshot = table.snapshot().map_err(|e| place.failed("read", e))?;
+    let app = format!("{}/{stage}", plan.pipeline);
+    let newer = epoch_of(place, &app, table, snapshot).await?.is_some_and(|held| held > epoch.epoch);
+    match epoch.tables.get(stage).filter(|_| newer) {
+        Some(version) => place.load_version(*version).await.map(Some).map_err(|e| place.failed("opened as it was", e)),
+        None => Ok(newest),
+    }
+}
+
+fn session() -> SessionContext {
+    SessionContext::new_with_config(SessionConfig::new().with_information_schema(true))
+}
+
+/// A query, and nothing that changes or writes anything.
+async fn select(context: &SessionContext, query: &str) -> Result<DataFrame, DataFusionError> {
+    let only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    context.sql_with_options(query, only).await
+}
+
+/// Which objects were read, as a table.
+fn register_ledger(context: &SessionContext, rows: Vec<RecordBatch>) -> Result<(), DataFusionError> {
+    let table = MemTable::try_new(checkpoint::ledger_schema(), vec![rows])?;
+    let schema = MemorySchemaProvider::new();
+    schema.register_table("ledger".into(), Arc::new(table))?;
+    if let Some(catalog) = context.catalog("datafusion") {
+        catalog.register_schema("alluvium", Arc::new(schema))?;
+    }
+    Ok(())
+}
+
+/// What is wrong, without DataFusion's wrapping.
+fn words(error: &DataFusionError) -> String {
+    match error.find_root() {
+        DataFusionError::SQL(error, _) => {
+            let text = error.to_string();
+            format!("not valid SQL: {}", text.trim_start_matches("sql parser error: "))
+        }
+        DataFusionError::SchemaError(error, _) => error.to_string(),
+        other => {
+            let text = other.strip_backtrace();
+            text.trim_start_matches("Error during planning: ").replace("datafusion.public.", "")
+        }
+    }
+}
+
+/// The same for a spec, with the word that it is about.
+fn refused(error: &DataFusionError) -> Problem {
+    if let DataFusionError::SchemaError(schema, _) = error.find_root()
+        && let SchemaError::FieldNotFound { field, valid_fields } = schema.as_ref()
+    {
+        let known: Vec<&str> = valid_fields.iter().map(|c| c.name()).collect();
+        let name = field.name();
+        let problem = Problem::new(format!("there is no column `{name}`")).within(name).label("no such column");
+        return problem.suggest(name, known, "columns");
+    }
+    let text = words(error);
+    if let Some(table) = text.strip_prefix("table '").and_then(|t| t.strip_suffix("' not found")) {
+        let problem = Problem::new(format!("there is no table `{table}`")).within(table).label("no such table");
+        return problem.help("the tables are those that stages of this pipeline write, by the stages' names, and `alluvium.ledger`");
+    }
+    // The place is that within the query, and the query is shown.
+    let text = text.split_once(" at Line: ").map_or(text.as_str(), |(text, _)| text).to_owned();
+    let word = text.split_once("found: ").map(|(_, w)| w.to_owned()).filter(|w| w.starts_with(char::is_alphanumeric));
+    let problem = Problem::new(text.clone()).label("here").help("a panel shows the rows of one SELECT, as DataFusion understands it");
+    match word {
+        Some(word) if word != "EOF" => problem.within(word),
+        _ => problem,
+    }
+}
