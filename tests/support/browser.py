@@ -57,6 +57,13 @@ def look(browser, report, folder, width, scheme, media="screen"):
     return found | {"width": width, "scheme": scheme, "media": media, "console": said, "requests": asked}
 
 
+def front(browser, report, folder):
+    """What fits on a screen, for the README."""
+    page = browser.new_page(viewport={"width": 1160, "height": 780}, color_scheme="light")
+    page.goto(report)
+    page.screenshot(path=folder / "report.png")
+
+
 def main(report, folder):
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not chromium:
@@ -67,6 +74,7 @@ def main(report, folder):
         views = [(400, "light"), (400, "dark"), (760, "light"), (1400, "light"), (1400, "dark")]
         found = [look(browser, pathlib.Path(report).resolve().as_uri(), folder, *view) for view in views]
         found.append(look(browser, pathlib.Path(report).resolve().as_uri(), folder, 760, "dark", "print"))
+        front(browser, pathlib.Path(report).resolve().as_uri(), folder)
         browser.close()
     json.dump(found, sys.stdout)
 

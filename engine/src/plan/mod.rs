@@ -88,7 +88,8 @@ impl Plan {
 
     /// The columns of each table, by the stage that writes it.
     pub fn tables(&self) -> Vec<(String, SchemaRef)> {
-        let tables = self.stages.iter().filter_map(|s| Some((s.name.clone(), s.outputs.table.as_ref()?.schema.clone())));
+        let tables =
+            self.stages.iter().filter_map(|s| Some((s.name.clone(), s.outputs.table.as_ref()?.schema.clone())));
         tables.collect()
     }
 

@@ -85,7 +85,7 @@ fn shape(name: &str, panel: &Panel) -> Vec<Problem> {
         if needed.contains(&field) && !given {
             problems.push(
                 Problem { at_key: true, ..Problem::new(format!("a `{chart}` needs `{field}`")) }
-                    .help(format!("add `{field}: COLUMN`; `alluvium schema` and the reference say what it is")),
+                    .help(format!("add `{field}:` with the name of a column")),
             );
         } else if given && !needed.contains(&field) && !allowed.contains(&field) {
             problems.push(
@@ -112,8 +112,7 @@ fn shape(name: &str, panel: &Panel) -> Vec<Problem> {
 fn source(panel: &Panel, spec: &Spec, tables: &[(String, SchemaRef)]) -> Option<Problem> {
     let table = panel.table.as_ref().filter(|t| !tables.iter().any(|(name, _)| name == *t))?;
     let stage = spec.stages.iter().any(|s| &s.name.name == table);
-    let message =
-        if stage { format!("`{table}` writes no table") } else { format!("there is no stage `{table}`") };
+    let message = if stage { format!("`{table}` writes no table") } else { format!("there is no stage `{table}`") };
     let problem = Problem::field("table", message).label(if stage { "not a table" } else { "no such stage" });
     Some(problem.suggest(table, tables.iter().map(|(name, _)| name.as_str()), "stages that write tables"))
 }
@@ -143,10 +142,13 @@ fn fit(panel: &Panel, columns: &SchemaRef) -> Vec<Problem> {
         if let Some(expected) = need.lacks(column.data_type()) {
             let found = type_name(column.data_type());
             problems.push(
-                Problem::field(field, format!("`{name}` has type {found}, and `{field}` of a `{}` is {expected}", panel.chart.name()))
-                    .within(name)
-                    .label("cannot be drawn")
-                    .help("name another column, or CAST it in a `query`"),
+                Problem::field(
+                    field,
+                    format!("`{name}` has type {found}, and `{field}` of a `{}` is {expected}", panel.chart.name()),
+                )
+                .within(name)
+                .label("cannot be drawn")
+                .help("name another column, or CAST it in a `query`"),
             );
         }
     }

@@ -67,6 +67,23 @@ pub fn type_name(data_type: &DataType) -> String {
     }
 }
 
+/// A message of a library with its names of types in the words of specs.
+pub fn in_words(text: &str) -> String {
+    let names = [
+        ("Timestamp(µs, \"UTC\")", "timestamp"),
+        ("LargeUtf8", "string"),
+        ("Utf8View", "string"),
+        ("Utf8", "string"),
+        ("Float64", "double"),
+        ("Float32", "float"),
+        ("Int64", "bigint"),
+        ("Int32", "int"),
+        ("Date32", "date"),
+        ("Boolean", "boolean"),
+    ];
+    names.iter().fold(text.to_owned(), |text, (name, word)| text.replace(name, word))
+}
+
 /// Columns by name, in the order of the text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Columns(pub Vec<(String, ColumnType)>);

@@ -13,7 +13,7 @@ mod units;
 mod validate;
 mod yaml;
 
-pub use columns::{ColumnType, Columns, timestamp, type_name};
+pub use columns::{ColumnType, Columns, in_words, timestamp, type_name};
 pub use env::Vars;
 pub(crate) use load::{deserialize, place};
 pub use load::{load, load_file};

@@ -1,5 +1,6 @@
 //! The tables of a plan, opened as of one epoch and read with SQL.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use alluvium_engine::arrow::datatypes::SchemaRef;
@@ -7,7 +8,7 @@ use alluvium_engine::arrow::record_batch::RecordBatch;
 use alluvium_engine::async_trait;
 use alluvium_engine::checkpoint::{self, Completed};
 use alluvium_engine::plan::Plan;
-use alluvium_engine::spec::Problem;
+use alluvium_engine::spec::{Problem, in_words};
 use alluvium_engine::stage::StageError;
 use alluvium_engine::tables::{Snapshot, TableVersion, Tables};
 use deltalake::DeltaTable;
@@ -192,22 +193,27 @@ fn refused(error: &DataFusionError) -> Problem {
     if let DataFusionError::SchemaError(schema, _) = error.find_root()
         && let SchemaError::FieldNotFound { field, valid_fields } = schema.as_ref()
     {
-        let known: Vec<&str> = valid_fields.iter().map(|c| c.name()).collect();
+        let known: BTreeSet<&str> = valid_fields.iter().map(|c| c.name()).collect();
         let name = field.name();
         let problem = Problem::new(format!("there is no column `{name}`")).within(name).label("no such column");
         return problem.suggest(name, known, "columns");
     }
-    let text = words(error);
+    let text = in_words(&words(error));
+    let help = "a panel shows the rows of one SELECT, as DataFusion understands it";
     if let Some(table) = text.strip_prefix("table '").and_then(|t| t.strip_suffix("' not found")) {
         let problem = Problem::new(format!("there is no table `{table}`")).within(table).label("no such table");
-        return problem.help("the tables are those that stages of this pipeline write, by the stages' names, and `alluvium.ledger`");
+        return problem.help(
+            "the tables are those that stages of this pipeline write, by the stages' names, and `alluvium.ledger`",
+        );
+    }
+    if ["DDL", "DML", "Statement"].iter().any(|what| text.starts_with(&format!("{what} not supported"))) {
+        return Problem::new("a panel reads, and changes nothing").label("here").help(help);
     }
     // The place is that within the query, and the query is shown.
-    let text = text.split_once(" at Line: ").map_or(text.as_str(), |(text, _)| text).to_owned();
-    let word = text.split_once("found: ").map(|(_, w)| w.to_owned()).filter(|w| w.starts_with(char::is_alphanumeric));
-    let problem = Problem::new(text.clone()).label("here").help("a panel shows the rows of one SELECT, as DataFusion understands it");
-    match word {
-        Some(word) if word != "EOF" => problem.within(word),
+    let text = text.split_once(" at Line: ").map_or(text.as_str(), |(text, _)| text);
+    let problem = Problem::new(text).label("here").help(help);
+    match text.split_once("found: ") {
+        Some((_, word)) if word != "EOF" && word.starts_with(char::is_alphanumeric) => problem.within(word),
         _ => problem,
     }
 }

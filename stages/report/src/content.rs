@@ -21,11 +21,25 @@ pub(crate) enum Content {
     /// There are no rows, or none with numbers.
     Nothing,
     Number(String),
-    Bars { names: Vec<String>, series: Vec<Series> },
+    Bars {
+        names: Vec<String>,
+        series: Vec<Series>,
+    },
     /// Series over one axis; stacked ones have all the same places.
-    Lines { x: Kind, label: String, series: Vec<Line>, stacked: bool },
+    Lines {
+        x: Kind,
+        label: String,
+        series: Vec<Line>,
+        stacked: bool,
+    },
     Histogram(Histogram),
-    Heatmap { x: String, y: String, columns: Vec<String>, rows: Vec<String>, values: Vec<Vec<Option<f64>>> },
+    Heatmap {
+        x: String,
+        y: String,
+        columns: Vec<String>,
+        rows: Vec<String>,
+        values: Vec<Vec<Option<f64>>>,
+    },
     Table,
 }
 
@@ -82,7 +96,12 @@ impl Shown {
                 let (at, count) = fullest.map_or((0, 0), |(at, n)| (at, *n));
                 let (from, to) = histogram.range(at);
                 let number = crate::format::short;
-                format!("{} ranges; most, {count}, lie between {} and {}.", histogram.counts.len(), number(from), number(to))
+                format!(
+                    "{} ranges; most, {count}, lie between {} and {}.",
+                    histogram.counts.len(),
+                    number(from),
+                    number(to)
+                )
             }
             Content::Heatmap { x, y, columns, rows, .. } => {
                 format!("{} rows ({y}) and {} columns ({x}).", rows.len(), columns.len())

@@ -15,11 +15,8 @@ const RANGES: f64 = 20.0;
 /// # Errors
 /// What is wrong, with the panel's name.
 pub(crate) async fn load(name: &str, panel: &Panel, tables: &dyn Snapshot) -> Result<Shown, String> {
-    let loaded = if panel.chart == Chart::Histogram {
-        histogram(panel, tables).await
-    } else {
-        rows(panel, tables).await
-    };
+    let loaded =
+        if panel.chart == Chart::Histogram { histogram(panel, tables).await } else { rows(panel, tables).await };
     let (content, rows, note) = loaded.map_err(|e| format!("panel `{name}`: {e}"))?;
     Ok(Shown {
         name: name.to_owned(),

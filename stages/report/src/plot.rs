@@ -64,10 +64,7 @@ fn terminal(width: Option<u16>) -> Terminal {
     let output = std::io::stdout();
     let found = terminal_size::terminal_size_of(&output).map(|(width, _)| width.0);
     let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-    Terminal {
-        width: usize::from(width.or(found).unwrap_or(80).max(40)),
-        color: output.is_terminal() && !plain,
-    }
+    Terminal { width: usize::from(width.or(found).unwrap_or(80).max(40)), color: output.is_terminal() && !plain }
 }
 
 /// Each panel in a line.

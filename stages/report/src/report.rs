@@ -23,7 +23,7 @@ const WIDTH: i32 = 720;
 /// The command.
 pub struct ReportCommand;
 
-/// Show the pipeline's tables: one HTML file that needs nothing else, or a picture of each panel.
+/// Show the pipeline's tables to people: one HTML file, or pictures.
 ///
 /// What is shown is said by `report:` in the spec; without it, by the columns of the tables. All panels show the same
 /// epoch, also while the pipeline runs.
@@ -103,7 +103,8 @@ impl Opened {
     /// # Errors
     /// What is wrong with the first one that fails.
     pub(crate) fn load(&self, panels: &[(&String, &Panel)]) -> Result<Vec<Shown>, String> {
-        let one = |(name, panel): &(&String, &Panel)| self.runtime.block_on(load::load(name, panel, self.tables.as_ref()));
+        let one =
+            |(name, panel): &(&String, &Panel)| self.runtime.block_on(load::load(name, panel, self.tables.as_ref()));
         panels.iter().map(one).collect()
     }
 
@@ -164,7 +165,8 @@ fn write(opened: &Opened, shown: &[Shown], arguments: &ReportArguments) -> Resul
             Some(painter) => (painter.paint(&svg).map_err(|e| format!("panel `{}`: {e}", panel.name))?, "png"),
             None => (svg.into_bytes(), "svg"),
         };
-        let path = if output == Path::new("-") { output.clone() } else { output.join(format!("{}.{extension}", panel.name)) };
+        let path =
+            if output == Path::new("-") { output.clone() } else { output.join(format!("{}.{extension}", panel.name)) };
         put(&path, &bytes)?;
     }
     Ok(())

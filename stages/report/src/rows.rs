@@ -66,9 +66,7 @@ impl Column {
         };
         let numbers: Vec<Option<f64>> = match kind {
             Kind::Text => Vec::new(),
-            Kind::Number => {
-                cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().iter().map(finite).collect()
-            }
+            Kind::Number => cast(array, &DataType::Float64)?.as_primitive::<Float64Type>().iter().map(finite).collect(),
             Kind::Time => {
                 let micros = cast(&cast(array, &DataType::Timestamp(TimeUnit::Microsecond, None))?, &DataType::Int64)?;
                 micros.as_primitive::<Int64Type>().iter().map(|m| m.map(|m| m as f64 / 1e6)).collect()

@@ -1,7 +1,7 @@
 //! Why a query cannot be a stage, in the words of specs.
 
 use alluvium_engine::arrow::datatypes::SchemaRef;
-use alluvium_engine::spec::Problem;
+use alluvium_engine::spec::{Problem, in_words};
 use datafusion::common::SchemaError;
 use datafusion::error::DataFusionError;
 use datafusion::sql::sqlparser::parser::ParserError;
@@ -112,21 +112,4 @@ fn not_sql(error: &ParserError) -> Refused {
     let text =
         text.replace("Expected: ", "expected ").replace("found: EOF", "found the end").replace("found: ", "found ");
     Refused { message: format!("not valid SQL: {text}{place}"), word, ..Refused::default() }
-}
-
-/// Arrow's names of types in the words of specs.
-fn in_words(text: &str) -> String {
-    let names = [
-        ("Timestamp(µs, \"UTC\")", "timestamp"),
-        ("LargeUtf8", "string"),
-        ("Utf8View", "string"),
-        ("Utf8", "string"),
-        ("Float64", "double"),
-        ("Float32", "float"),
-        ("Int64", "bigint"),
-        ("Int32", "int"),
-        ("Date32", "date"),
-        ("Boolean", "boolean"),
-    ];
-    names.iter().fold(text.to_owned(), |text, (name, word)| text.replace(name, word))
 }

@@ -19,11 +19,8 @@ pub(super) fn height(names: usize, series: &[Series], wide: i32) -> i32 {
 pub(super) fn draw(area: &Area<'_>, names: &[String], series: &[Series]) -> Drawn {
     let (wide, _) = area.dim_in_pixel();
     let wide = i32::try_from(wide).unwrap_or(0);
-    let (entries, top) = if series.len() > 1 {
-        legend(series.iter().map(|s| s.name.as_str()), wide)
-    } else {
-        (Vec::new(), 0)
-    };
+    let (entries, top) =
+        if series.len() > 1 { legend(series.iter().map(|s| s.name.as_str()), wide) } else { (Vec::new(), 0) };
     draw_legend(area, &entries)?;
     let left = names.iter().map(|n| width(n)).max().unwrap_or(0).min(wide * 2 / 5) + 12;
     let sums: Vec<(f64, f64)> = (0..names.len()).map(|at| reach(series, at)).collect();
@@ -46,7 +43,13 @@ pub(super) fn draw(area: &Area<'_>, names: &[String], series: &[Series]) -> Draw
             *from = ends.1;
             let corners = [(ends.0, row as f64 + 0.16), (ends.1, row as f64 + 0.84)];
             chart.draw_series([Rectangle::new(corners, filled(Ink::Series(at), 1.0))])?;
-            inside(area, &chart.plotting_area().map_coordinate(&corners[0]), &chart.plotting_area().map_coordinate(&corners[1]), value, (series.len() > 1).then_some(at))?;
+            inside(
+                area,
+                &chart.plotting_area().map_coordinate(&corners[0]),
+                &chart.plotting_area().map_coordinate(&corners[1]),
+                value,
+                (series.len() > 1).then_some(at),
+            )?;
         }
         let (x, y) = chart.plotting_area().map_coordinate(&(up, row as f64 + 0.5));
         write(area, &fitting(name, left - 8), (left - 10, y), style(Ink::Text, From::Right))?;

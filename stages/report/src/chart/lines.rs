@@ -57,7 +57,11 @@ pub(super) fn draw(area: &Area<'_>, x: Kind, label: &str, series: &[Line], stack
     if !several {
         let name = series.first().map_or("", |l| l.name.as_str());
         write(area, &fitting(name, wide / 2), (0, 8), style(Ink::Quiet, From::Left))?;
-        return if x == Kind::Time { Ok(()) } else { write(area, label, (wide - 18, high - 30), style(Ink::Quiet, From::Right)) };
+        return if x == Kind::Time {
+            Ok(())
+        } else {
+            write(area, label, (wide - 18, high - 30), style(Ink::Quiet, From::Right))
+        };
     }
     let mut ends: Vec<(usize, i32)> = Vec::new();
     for (at, top) in tops.iter().enumerate() {

@@ -124,7 +124,10 @@ impl DrawingBackend for Svg<'_> {
         let y = f64::from(y) + size * down;
         let weight = if matches!(style.style(), FontStyle::Bold) { " font-weight=\"600\"" } else { "" };
         let fill = fill(style.color());
-        self.add(format_args!("<text {fill} x=\"{x}\" y=\"{y:.1}\" font-size=\"{size}\"{anchor}{weight}>{}</text>", escape(text)))
+        self.add(format_args!(
+            "<text {fill} x=\"{x}\" y=\"{y:.1}\" font-size=\"{size}\"{anchor}{weight}>{}</text>",
+            escape(text)
+        ))
     }
 
     fn estimate_text_size<T: BackendTextStyle>(

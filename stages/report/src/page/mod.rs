@@ -13,7 +13,12 @@ const STYLE: &str = include_str!("style.css");
 ///
 /// # Errors
 /// What the drawing library says.
-pub(crate) fn page(title: &str, description: Option<&str>, panels: &[Shown], provenance: &Provenance) -> Result<String, String> {
+pub(crate) fn page(
+    title: &str,
+    description: Option<&str>,
+    panels: &[Shown],
+    provenance: &Provenance,
+) -> Result<String, String> {
     let mut body = String::new();
     let mut rest = panels;
     while let Some(first) = rest.first() {

@@ -13,14 +13,21 @@ const NARROW: i32 = 320;
 
 pub(super) fn html(shown: &Shown) -> Result<String, String> {
     let (name, title) = (escape(&shown.name), escape(&shown.title));
-    let description =
-        shown.description.as_ref().map(|d| format!("<p>{}</p>\n", escape(d))).unwrap_or_default();
+    let description = shown.description.as_ref().map(|d| format!("<p>{}</p>\n", escape(d))).unwrap_or_default();
     if let Content::Number(value) = &shown.content {
         let value = escape(value);
-        return Ok(format!("<div class=\"number\" id=\"{name}\">\n<h2>{title}</h2>\n<strong>{value}</strong>\n{description}</div>\n"));
+        return Ok(format!(
+            "<div class=\"number\" id=\"{name}\">\n<h2>{title}</h2>\n<strong>{value}</strong>\n{description}</div>\n"
+        ));
     }
     let (class, inside) = match &shown.content {
-        Content::Table => ("panel wide", format!("<div class=\"rows\" tabindex=\"0\" role=\"region\" aria-label=\"{title}\">\n{}</div>\n", table(&shown.rows))),
+        Content::Table => (
+            "panel wide",
+            format!(
+                "<div class=\"rows\" tabindex=\"0\" role=\"region\" aria-label=\"{title}\">\n{}</div>\n",
+                table(&shown.rows)
+            ),
+        ),
         Content::Nothing => ("panel", "<p class=\"nothing\">No rows</p>\n".to_owned()),
         _ => {
             let pictures = format!(
@@ -29,7 +36,12 @@ pub(super) fn html(shown: &Shown) -> Result<String, String> {
                 picture(shown, NARROW)?.inline(shown, "on-phone")
             );
             let rows = table(&shown.rows);
-            ("panel", format!("{pictures}<details>\n<summary>Data</summary>\n<div class=\"rows\">\n{rows}</div>\n</details>\n"))
+            (
+                "panel",
+                format!(
+                    "{pictures}<details>\n<summary>Data</summary>\n<div class=\"rows\">\n{rows}</div>\n</details>\n"
+                ),
+            )
         }
     };
     let note = shown.note.as_ref().map(|n| format!("<p class=\"note\">{}</p>\n", escape(n))).unwrap_or_default();

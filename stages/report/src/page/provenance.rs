@@ -28,8 +28,7 @@ impl Provenance {
         let row = |t: &alluvium_engine::tables::TableVersion| {
             let table = plan.stage(&t.stage).and_then(|s| s.outputs.table.as_ref());
             let version = t.version.map_or_else(|| "not written yet".to_owned(), |v| number(v as f64));
-            let (guarantee, url) =
-                table.map(|t| (t.guarantee.clone(), secret::public_url(&t.url))).unwrap_or_default();
+            let (guarantee, url) = table.map(|t| (t.guarantee.clone(), secret::public_url(&t.url))).unwrap_or_default();
             [t.stage.clone(), version, guarantee, url]
         };
         Some(Self {
@@ -58,7 +57,8 @@ impl Provenance {
             )
         });
         let rows: String = rows.collect();
-        let mut facts = vec![("Epoch".to_owned(), format!("{}, complete {}", number(self.epoch as f64), self.finished))];
+        let mut facts =
+            vec![("Epoch".to_owned(), format!("{}, complete {}", number(self.epoch as f64), self.finished))];
         facts.push(("Plan".to_owned(), self.plan.clone()));
         facts.extend(self.lineage.clone());
         let facts: String = facts

@@ -20,7 +20,11 @@ pub(super) fn draw(terminal: Terminal, names: &[String], series: &[Series]) -> S
     let mut out = String::new();
     if series.len() > 1 {
         let entries = series.iter().enumerate();
-        let list: Vec<String> = entries.map(|(at, s)| format!("{} {}", terminal.series(at, fill(at)), field(&s.name, cells(&s.name).min(30), false))).collect();
+        let list: Vec<String> = entries
+            .map(|(at, s)| {
+                format!("{} {}", terminal.series(at, fill(at)), field(&s.name, cells(&s.name).min(30), false))
+            })
+            .collect();
         out.push_str(&format!("{}\n", list.join("  ")));
     }
     for (row, name) in names.iter().enumerate() {

@@ -47,7 +47,8 @@ pub(super) fn draw(terminal: Terminal, x: Kind, series: &[Line], stacked: bool) 
         let dots: String = line.iter().map(|(bits, series)| cell(terminal, *bits, *series)).collect();
         let name = names.get(row).copied().flatten().filter(|_| right > 0);
         let name = name.and_then(|at| Some((at, &series.get(at)?.name)));
-        let name = name.map(|(at, name)| format!(" {}", terminal.series(at, &cut(name, right - 1)))).unwrap_or_default();
+        let name =
+            name.map(|(at, name)| format!(" {}", terminal.series(at, &cut(name, right - 1)))).unwrap_or_default();
         out.push_str(format!("{} │{dots}{name}", field(label, left, true)).trim_end());
         out.push('\n');
     }
@@ -56,7 +57,13 @@ pub(super) fn draw(terminal: Terminal, x: Kind, series: &[Line], stacked: bool) 
         _ => (short(start), short(end)),
     };
     let space = columns.saturating_sub(cells(&from) + cells(&to));
-    out + &format!("{} └{}\n{}  {from}{}{to}\n", " ".repeat(left), "─".repeat(columns), " ".repeat(left), " ".repeat(space))
+    out + &format!(
+        "{} └{}\n{}  {from}{}{to}\n",
+        " ".repeat(left),
+        "─".repeat(columns),
+        " ".repeat(left),
+        " ".repeat(space)
+    )
 }
 
 /// A name goes to the end of its line, or to the nearest row that is free.

@@ -39,9 +39,7 @@ impl Terminal {
                 bars::draw(self, &names, &[Series { name: histogram.label.clone(), values }])
             }
             Content::Lines { x, series, stacked, .. } => lines::draw(self, *x, series, *stacked),
-            Content::Heatmap { x, y, columns, rows, values } => {
-                table::heatmap(self, (x, y), columns, rows, values)
-            }
+            Content::Heatmap { x, y, columns, rows, values } => table::heatmap(self, (x, y), columns, rows, values),
         });
         if let Some(note) = &shown.note {
             out.push_str(&format!("{note}\n"));
