@@ -65,8 +65,9 @@ fn is_rejects(schema: &SchemaRef) -> bool {
 
 /// Whether no other table of rows that are only added, with any in it, is made of this one's: then it says most.
 fn is_last(plan: &Plan, at: usize, filled: &BTreeSet<usize>) -> bool {
-    let readers = plan.stages.iter().enumerate().filter(|(_, s)| s.edges.iter().any(|e| e.from == at && !e.rejects));
-    readers.into_iter().all(|(reader, stage)| {
+    let mut readers =
+        plan.stages.iter().enumerate().filter(|(_, s)| s.edges.iter().any(|e| e.from == at && !e.rejects));
+    readers.all(|(reader, stage)| {
         let rows = stage.outputs.table.as_ref().is_some_and(|t| t.keys.is_empty()) && filled.contains(&reader);
         !rows && is_last(plan, reader, filled)
     })

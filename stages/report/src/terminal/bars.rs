@@ -45,7 +45,7 @@ pub(super) fn draw(terminal: Terminal, names: &[String], series: &[Series]) -> S
             }
         }
         let number = field(&or_dash(sum(row)), right, true);
-        out.push_str(&format!("{} {number} {bar}", field(name, left, false)).trim_end().to_owned());
+        out.push_str(format!("{} {number} {bar}", field(name, left, false)).trim_end());
         out.push('\n');
     }
     out
