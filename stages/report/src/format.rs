@@ -12,7 +12,7 @@ pub(crate) fn number(value: f64) -> String {
         return grouped(&format!("{value:.0}"));
     }
     let size = value.abs();
-    if size >= 1e15 || size < 1e-4 {
+    if !(1e-4..1e15).contains(&size) {
         return format!("{value:.3e}");
     }
     // `log10` is of a finite number above 1e-4.
@@ -36,7 +36,7 @@ pub(crate) fn short(value: f64) -> String {
     number((value * 1e9).round() / 1e9)
 }
 
-/// Groups of three in the whole part, apart by a narrow space that does not break.
+/// Groups of three in the whole part, apart by a comma.
 pub(crate) fn grouped(text: &str) -> String {
     let (sign, rest) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
     let (whole, fraction) = rest.split_once('.').map_or((rest, None), |(w, f)| (w, Some(f)));
@@ -99,8 +99,8 @@ mod tests {
     fn numbers_are_read_easily() {
         assert_eq!([0.0, 7.0, 1234.0, -1_234_567.0].map(number), ["0", "7", "1,234", "-1,234,567"]);
         assert_eq!(
-            [0.5, 0.712, 1234.5678, 3.14159, 0.00001].map(number),
-            ["0.5", "0.712", "1,235", "3.142", "1.000e-5"]
+            [0.5, 0.712, 1234.5678, 3.21654, 0.00001].map(number),
+            ["0.5", "0.712", "1,235", "3.217", "1.000e-5"]
         );
         assert_eq!([2_000.0, 12_000.0, 1.5e6, -2e9, 0.1 + 0.2].map(short), ["2,000", "12k", "1.5M", "-2G", "0.3"]);
         assert_eq!([0.0, 60.0, 61.0].map(moment), ["1970-01-01", "1970-01-01 00:01", "1970-01-01 00:01:01"]);

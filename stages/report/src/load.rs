@@ -71,8 +71,11 @@ fn content(panel: &Panel, rows: &Rows) -> Result<Content, String> {
     })
 }
 
+/// A series: its name, the column of its numbers, and its rows.
+type Part<'a> = (String, &'a Column, Vec<usize>);
+
 /// The series with the rows and the column that belong to each, in the order in which they come.
-fn long<'a>(panel: &Panel, rows: &'a Rows, y: &[String]) -> Result<Vec<(String, &'a Column, Vec<usize>)>, String> {
+fn long<'a>(panel: &Panel, rows: &'a Rows, y: &[String]) -> Result<Vec<Part<'a>>, String> {
     let Some(by) = &panel.series else {
         return y.iter().map(|name| Ok((name.clone(), rows.column(name)?, (0..rows.count).collect()))).collect();
     };
@@ -84,9 +87,9 @@ fn long<'a>(panel: &Panel, rows: &'a Rows, y: &[String]) -> Result<Vec<(String, 
     Ok(places.into_iter().map(|(name, rows)| (name.to_owned(), values, rows)).collect())
 }
 
-fn bars(x: &Column, series: &[(String, &Column, Vec<usize>)]) -> Content {
+fn bars(x: &Column, series: &[Part<'_>]) -> Content {
     let names = names(x);
-    let values = |(name, column, rows): &(String, &Column, Vec<usize>)| {
+    let values = |(name, column, rows): &Part<'_>| {
         let mut values = vec![None; names.len()];
         for &row in rows {
             if let Some(place) = names.get_index_of(x.text(row)).and_then(|at| values.get_mut(at)) {
@@ -115,8 +118,8 @@ fn add(a: Option<f64>, b: Option<f64>) -> Option<f64> {
     }
 }
 
-fn lines(x: &Column, series: &[(String, &Column, Vec<usize>)], stacked: bool) -> Content {
-    let line = |(name, column, rows): &(String, &Column, Vec<usize>)| {
+fn lines(x: &Column, series: &[Part<'_>], stacked: bool) -> Content {
+    let line = |(name, column, rows): &Part<'_>| {
         let mut points: Vec<(f64, f64)> =
             rows.iter().filter_map(|&row| Some((x.number(row)?, column.number(row)?))).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
