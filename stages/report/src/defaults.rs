@@ -105,7 +105,7 @@ async fn over_time(table: &str, schema: &SchemaRef, tables: &dyn Snapshot) -> Re
     let day = 86_400.0;
     let step = match hi - lo {
         span if span > 1_500.0 * day => "month",
-        span if span > 2.0 * day || moment.is_none() => "day",
+        span if span > 4.0 * day || moment.is_none() => "day",
         span if span > 7_200.0 => "hour",
         _ => "minute",
     };
