@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Bucket, Call, Folder, alluvium, history, read, until};
 
-/// Tables one after the other, one with upserts, and operator state.
+/// Tables one after the other, one with upserts, and every kind that has state.
 const SPEC: &str = r#"
 pipeline: numbers
 state: ${LAKE}/_state
@@ -16,7 +16,64 @@ stages:
   second:  { kind: delta, input: upper, table: "${LAKE}/second" }
   words:   { kind: aggregate, input: second, by: [word], columns: { n: { count: "*" }, most: { max: id } } }
   third:   { kind: delta, input: words, table: "${LAKE}/third", mode: upsert }
+
+  # Rows that come and go, from here on.
+  latest:      { kind: dedup, input: second, by: [word], keep: last, order: id }
+  pairs:       { kind: join, input: [latest, words], by: [word], right: { n: n } }
+  pairs_table: { kind: delta, input: pairs, table: "${LAKE}/pairs", mode: upsert }
+  counts:
+    kind: aggregate
+    input: words
+    by: [{ parity: n % 2 }]
+    columns: { words: { count: "*" }, best: { top_k: n, k: 2 }, median: { quantile: most }, different: { count_distinct: n } }
+  counts_table: { kind: delta, input: counts, table: "${LAKE}/counts", mode: upsert }
+  times:    { kind: sql, input: second, query: "SELECT id, to_timestamp_micros(id * 1000000) AS at FROM input" }
+  minutes:
+    kind: aggregate
+    input: times
+    window: { time: at, tumbling: 1m }
+    columns: { n: { count: "*" }, median: { quantile: id }, last: { mode: id % 7 } }
+  minutes_table: { kind: delta, input: minutes, table: "${LAKE}/minutes", mode: upsert }
+  stretches:
+    kind: aggregate
+    input: times
+    where: id % 30 < 20
+    window: { time: at, session: 5s }
+    columns: { n: { count: "*" }, last: { max: id } }
+  stretches_table: { kind: delta, input: stretches, table: "${LAKE}/stretches", mode: upsert }
+  labels:  { kind: sql, input: second, query: "SELECT word AS truth, concat('W', CAST(id % 5 AS VARCHAR)) AS predicted FROM input" }
+  quality: { kind: evaluate, input: labels, truth: truth, predicted: predicted }
+  quality_table: { kind: delta, input: quality, table: "${LAKE}/quality", mode: upsert }
 "#;
+
+/// Tables that are made of `second`, epoch by epoch, and what they must hold.
+const MADE: [(&str, &str); 6] = [
+    (
+        "SELECT word, id, n FROM pairs_table",
+        "SELECT word, max(id), count(*) FROM second GROUP BY word",
+    ),
+    (
+        "SELECT parity, words, best[1], different FROM counts_table",
+        "SELECT n % 2, count(*), max(n), count(DISTINCT n) FROM (SELECT count(*) AS n FROM second GROUP BY word) GROUP BY 1",
+    ),
+    (
+        "SELECT median FROM counts_table",
+        "SELECT median(CAST(most AS DOUBLE)) FROM (SELECT count(*) AS n, max(id) AS most FROM second GROUP BY word) GROUP BY n % 2",
+    ),
+    (
+        "SELECT to_unixtime(window_start), n, median, last FROM minutes_table",
+        "SELECT min(id) / 60 * 60, count(*), median(CAST(id AS DOUBLE)), first_value(rest ORDER BY times DESC, rest) \
+         FROM (SELECT id, id % 7 AS rest, count(*) OVER (PARTITION BY id / 60, id % 7) AS times FROM second) GROUP BY id / 60",
+    ),
+    (
+        "SELECT to_unixtime(window_start), n, last FROM stretches_table",
+        "SELECT min(id), count(*), max(id) FROM second WHERE id % 30 < 20 GROUP BY id / 30",
+    ),
+    (
+        "SELECT label, predicted, CAST(value AS BIGINT) FROM quality_table WHERE measure = 'count' AND value > 0",
+        "SELECT word, concat('W', CAST(id % 5 AS VARCHAR)), count(*) FROM second GROUP BY 1, 2",
+    ),
+];
 
 const ROWS: usize = 10;
 const WORDS: usize = 7;
@@ -95,12 +152,21 @@ impl Numbers {
         self.place.reach(call)
     }
 
+    /// What a query over the tables gives, without its heading.
+    fn sorted(&self, query: &str) -> Vec<String> {
+        let call = alluvium(&["query", &self.spec, query, "--format", "csv"]);
+        let call = call.env("IN", &self.place.url("in")).env("LAKE", &self.place.url("lake"));
+        let mut lines: Vec<String> = self.place.reach(call).ok().lines().skip(1).map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+
     /// How many epochs the last table holds.
     pub fn epochs(&self) -> usize {
-        if !std::fs::exists(self.place.url("lake/third/_delta_log/00000000000000000000.json")).unwrap() {
+        if !std::fs::exists(self.place.url("lake/quality/_delta_log/00000000000000000000.json")).unwrap() {
             return 0;
         }
-        history(&self.place.url("lake/third")).iter().filter(|commit| commit.get("epoch").is_some()).count()
+        history(&self.place.url("lake/quality")).iter().filter(|commit| commit.get("epoch").is_some()).count()
     }
 
     /// Waits until the last table, in a local folder, holds more than so many epochs.
@@ -126,7 +192,10 @@ impl Numbers {
             .map(|(w, ids)| vec![json!(format!("W{w}")), json!(ids.len()), json!(ids.last())])
             .collect();
         assert_eq!(read(&self.place.url("lake/third")).select(&["word", "n", "most"]), expected, "third");
-        for table in ["first", "second", "third"] {
+        for (made, expected) in MADE {
+            assert_eq!(self.sorted(made), self.sorted(expected), "{made}");
+        }
+        for table in ["first", "second", "third", "pairs", "counts", "minutes", "stretches", "quality"] {
             let mut epochs: Vec<i64> = history(&self.place.url(&format!("lake/{table}")))
                 .iter()
                 .filter_map(|commit| commit.get("epoch").and_then(Value::as_i64))

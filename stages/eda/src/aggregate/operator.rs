@@ -109,7 +109,8 @@ impl Operator for AggregateOperator {
         let arranged = by_self(groups, "groups", |group: &Group| by_key(&group.0));
         let group_trace = arranged.trace.clone();
         let mut groups: Groups<'scope> = arranged.count_total();
-        if !apart && times.is_none() && !retold {
+        let session = window.is_some_and(|w| matches!(w.windows, Windows::Session { .. }));
+        if !apart && !session && times.is_none() && !retold {
             // What was restored is no news for anybody here.
             groups = groups.inner.filter(|(_, epoch, _)| *epoch > 0).as_collection();
         }
