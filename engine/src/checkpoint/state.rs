@@ -12,7 +12,7 @@ use arrow::array::{Array, BooleanArray, new_null_array};
 use arrow::compute::filter_record_batch;
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
-use arrow::row::{OwnedRow, RowConverter, SortField};
+use arrow::row::{Row, RowConverter, SortField};
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
@@ -92,11 +92,13 @@ impl StateLog {
         let keys = self.schema.schema.fields().iter().take(self.schema.keys);
         let converter = RowConverter::new(keys.map(|f| SortField::new(f.data_type().clone())).collect())
             .map_err(|e| StageError::internal("a key of the state has a type without order").because(e))?;
-        let mut seen: HashSet<OwnedRow> = HashSet::new();
+        let mut seen: HashSet<Box<[u8]>> = HashSet::new();
         let mut out = Vec::new();
-        for file in files.iter().rev() {
+        for (older, file) in files.iter().enumerate().rev() {
+            // A merged file has each key once, and nothing older needs to know them.
+            let last = older == 0 && file.merged;
             for batch in self.read(&file.name).await?.into_iter().rev() {
-                if file.merged && seen.is_empty() {
+                if last && seen.is_empty() {
                     out.push(batch);
                     continue;
                 }
@@ -105,9 +107,13 @@ impl StateLog {
                     .map_err(|e| self.damaged(&file.name).because(e))?;
                 let values = &batch.columns()[self.schema.keys.min(batch.num_columns())..];
                 let gone = |row| !whole && !values.is_empty() && values.iter().all(|c| c.is_null(row));
+                let mut is_new = |row: Row<'_>| match last {
+                    true => !seen.contains(row.data()),
+                    false => seen.insert(row.data().into()),
+                };
                 // Within a batch too the last row of a key wins, hence backwards.
                 let mut newest: Vec<bool> =
-                    (0..batch.num_rows()).rev().map(|i| seen.insert(rows.row(i).owned()) && !gone(i)).collect();
+                    (0..batch.num_rows()).rev().map(|i| is_new(rows.row(i)) && !gone(i)).collect();
                 newest.reverse();
                 let kept = filter_record_batch(&batch, &BooleanArray::from(newest))
                     .map_err(|e| self.damaged(&file.name).because(e))?;

@@ -23,6 +23,7 @@ mod keys;
 mod late;
 mod lookup;
 mod operator;
+mod parts;
 mod shape;
 mod state;
 mod totals;

@@ -11,6 +11,7 @@ use differential_dataflow::difference::{IsZero, Semigroup};
 use serde::{Deserialize, Serialize};
 
 use super::exact::ExactSum;
+use super::parts::Parts;
 
 /// A value in the form of Arrow rows, where the order of bytes is the order of values.
 pub(crate) type Value = Box<[u8]>;
@@ -20,7 +21,7 @@ pub(crate) type Value = Box<[u8]>;
 pub(crate) struct Totals {
     /// Rows of the group. A group without rows is none.
     pub(crate) rows: i64,
-    pub(crate) parts: Vec<Total>,
+    pub(crate) parts: Parts,
 }
 
 /// The total of one aggregate. The larger ones are boxed: there is one for each group, and most are counts.
@@ -217,7 +218,7 @@ impl IsZero for Totals {
 impl Semigroup for Totals {
     fn plus_equals(&mut self, other: &Self) {
         self.rows += other.rows;
-        for (total, more) in self.parts.iter_mut().zip(&other.parts) {
+        for (total, more) in self.parts.iter_mut().zip(other.parts.iter()) {
             total.add(more);
         }
     }
