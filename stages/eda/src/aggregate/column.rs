@@ -25,6 +25,8 @@ pub(crate) struct Column {
     /// The arguments' fields.
     pub(crate) inputs: Vec<Field>,
     pub(crate) kept: Kept,
+    /// The first aggregate that keeps the same of the same rows, if it is another one: it keeps it for both.
+    pub(crate) shared: Option<usize>,
 }
 
 /// How the total is kept.
@@ -66,6 +68,7 @@ impl Column {
             Function::Best { .. } if self.inputs.len() < 2 => list(self.input()),
             Function::Best { .. } => list(DataType::Struct(self.entry())),
             Function::Histogram { .. } => list(DataType::Struct(bucket_fields())),
+            Function::MostFrequent { .. } => list(DataType::Struct(frequency_fields(self.input()))),
         }
     }
 
@@ -77,7 +80,7 @@ impl Column {
     /// The order of values, first the best; nothing if values are only added up.
     pub(crate) fn order(&self) -> Option<Vec<SortField>> {
         let descending = match &self.function {
-            Function::Min | Function::Mode | Function::CountDistinct { .. } => false,
+            Function::Min | Function::Mode | Function::CountDistinct { .. } | Function::MostFrequent { .. } => false,
             Function::Quantile { approximate: false, .. } => false,
             Function::Max => true,
             Function::Best { greatest, .. } => *greatest,
@@ -98,6 +101,7 @@ impl Column {
             (Kept::Apart, _) => Total::Apart,
             (Kept::Within, _) => Total::Values(Default::default()),
             (Kept::Best, Function::CountDistinct { .. }) => Total::Distinct(Absorbing::Nothing),
+            (Kept::Best, Function::MostFrequent { .. }) => Total::Frequencies(Absorbing::Nothing),
             (Kept::Best, _) => Total::Best(self.wanted(), Absorbing::Nothing),
             (Kept::Sum, Function::Sum | Function::Avg) if self.input().is_floating() => Total::Float(Box::default()),
             (Kept::Sum, Function::Sum | Function::Avg) => Total::Whole(Box::default()),
@@ -109,7 +113,15 @@ impl Column {
 
     /// How many of the best are asked for.
     pub(crate) fn wanted(&self) -> u32 {
-        if let Function::Best { k, .. } = self.function { k } else { 1 }
+        if let Function::Best { k, .. } | Function::MostFrequent { k, .. } = self.function { k } else { 1 }
+    }
+
+    /// Whether what is kept for the other one serves this one too.
+    fn same(&self, other: &Self) -> bool {
+        let bounds = |c: &Self| if let Function::Histogram { bounds } = &c.function { bounds.clone() } else { Vec::new() };
+        let needs = |c: &Self| (c.arguments.clone(), c.filter, c.kept, c.order(), bounds(c));
+        let total = self.kept == Kept::Apart || self.nothing() == other.nothing();
+        needs(self) == needs(other) && total && self.kept != Kept::Within
     }
 }
 
@@ -117,6 +129,21 @@ impl Column {
 pub(crate) fn bucket_fields() -> Fields {
     let bound = |name| Field::new(name, DataType::Float64, true);
     [bound("from"), bound("to"), Field::new("count", DataType::Int64, true)].into_iter().collect()
+}
+
+/// Of an entry of a list of the most frequent values.
+pub(crate) fn frequency_fields(value: DataType) -> Fields {
+    [Field::new("value", value, true), Field::new("rows", DataType::Int64, true)].into_iter().collect()
+}
+
+/// Lets aggregates that keep the same keep it once: quantiles of one column, for example.
+pub(crate) fn share(columns: &mut [Column]) {
+    for at in 1..columns.len() {
+        let (before, rest) = columns.split_at_mut(at);
+        if let Some(column) = rest.first_mut() {
+            column.shared = before.iter().position(|c| c.shared.is_none() && column.same(c));
+        }
+    }
 }
 
 fn list(item: DataType) -> DataType {
@@ -138,8 +165,11 @@ pub(crate) fn column(
     let (function, argument, name) = definition.function().map_err(below)?;
     let mut problems = Vec::new();
     let mut select = |text: String| {
-        selected.push(format!("{text} AS _c{}", selected.len()));
-        selected.len() - 1
+        let known = selected.iter().position(|s| s.rsplit_once(" AS _c").is_some_and(|(known, _)| known == text));
+        known.unwrap_or_else(|| {
+            selected.push(format!("{text} AS _c{}", selected.len()));
+            selected.len() - 1
+        })
     };
     let mut arguments = Vec::new();
     if !(function == Function::Count && argument.trim() == "*") {
@@ -189,7 +219,7 @@ pub(crate) fn column(
     }
     match kept {
         Some(kept) if problems.is_empty() => {
-            Ok(Column { function, arguments, filter, with: definition.with.clone(), inputs: Vec::new(), kept })
+            Ok(Column { function, arguments, filter, with: definition.with.clone(), inputs: Vec::new(), kept, shared: None })
         }
         _ => Err(problems),
     }
@@ -198,10 +228,12 @@ pub(crate) fn column(
 fn kept(function: &Function, appends: bool, session: bool) -> Option<Kept> {
     let all = if session { Kept::Within } else { Kept::Apart };
     Some(match function {
-        Function::CountDistinct { approximate: true } => return appends.then_some(Kept::Best),
+        Function::CountDistinct { approximate: true } | Function::MostFrequent { approximate: true, .. } => {
+            return appends.then_some(Kept::Best);
+        }
         Function::Min | Function::Max | Function::Best { .. } if appends => Kept::Best,
-        Function::Min | Function::Max | Function::Best { .. } | Function::Mode | Function::CountDistinct { .. } => all,
-        Function::Quantile { approximate: false, .. } => all,
+        Function::Min | Function::Max | Function::Best { .. } | Function::Mode | Function::MostFrequent { .. } => all,
+        Function::CountDistinct { .. } | Function::Quantile { approximate: false, .. } => all,
         _ => Kept::Sum,
     })
 }

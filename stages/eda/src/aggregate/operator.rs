@@ -153,6 +153,8 @@ impl AggregateOperator {
                 match &mut change {
                     Change::Watermark(time) => watermark = Some(*time),
                     Change::Group(_, Some(totals)) => without_apart(totals, &self.shape.columns),
+                    // Written when it did not yet share with another one.
+                    Change::Value((_, column, _), _) if shared(&self.shape.columns, *column).is_some() => continue,
                     _ => {}
                 }
                 mine.push(change);
@@ -162,11 +164,17 @@ impl AggregateOperator {
     }
 }
 
-/// Totals without the numbers that are found from values: these come from the values again.
+/// Totals without the numbers that are found from values, which come from the values again, or kept for another aggregate.
 pub(crate) fn without_apart(totals: &mut Totals, columns: &[Column]) {
-    for (total, column) in totals.parts.iter_mut().zip(columns).filter(|(_, c)| c.kept == Kept::Apart) {
+    let not_kept = |c: &Column| c.kept == Kept::Apart || c.shared.is_some();
+    for (total, column) in totals.parts.iter_mut().zip(columns).filter(|(_, c)| not_kept(c)) {
         *total = column.nothing();
     }
+}
+
+/// The aggregate that keeps the values of this one, if it is another one.
+fn shared(columns: &[Column], column: u16) -> Option<usize> {
+    columns.get(usize::from(column)).and_then(|c| c.shared)
 }
 
 /// Moves totals from the data to the difference.

@@ -8,7 +8,7 @@ use alluvium_engine::stage::{DIFF, Input};
 use alluvium_sql::{Query, quote};
 
 use super::Aggregate;
-use super::column::{Column, column, expression};
+use super::column::{Column, column, expression, share};
 use super::definition::Key;
 use super::window::{OnLate, Windows, micros};
 
@@ -87,6 +87,7 @@ impl Shape {
             column.typed(&projected);
             fields.push(Field::new(name, column.output(), !column.counts()));
         }
+        share(&mut columns);
         Ok(Self { query, columns, output: Arc::new(Schema::new(fields)), keys: config.by.len(), window })
     }
 
@@ -110,7 +111,12 @@ impl Shape {
 
     /// Types of keys and arguments: part of what the state means.
     pub(crate) fn types(&self) -> Vec<String> {
-        self.query.schema().fields().iter().map(|f| f.data_type().to_string()).collect()
+        let projected = self.query.schema();
+        let first = self.keys + usize::from(self.window.is_some());
+        let mut places: Vec<usize> = (0..first).collect();
+        places.extend(self.columns.iter().flat_map(|c| c.arguments.iter().chain(&c.filter)));
+        let rest: Vec<usize> = (0..projected.fields().len()).filter(|at| !places.contains(at)).collect();
+        places.into_iter().chain(rest).map(|at| projected.field(at).data_type().to_string()).collect()
     }
 }
 
