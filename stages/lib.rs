@@ -17,6 +17,7 @@ pub fn registry() -> Registry {
         // Operators
         .with::<alluvium_eda::Aggregate>()
         .with::<alluvium_eda::Evaluate>()
+        .with::<alluvium_eda::Profile>()
         .with::<alluvium_eda::Join>()
         .with::<alluvium_eda::Dedup>()
         // Sinks

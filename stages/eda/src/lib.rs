@@ -5,12 +5,15 @@ mod dedup;
 mod evaluate;
 mod form;
 mod join;
+mod profile;
 mod summary;
+mod unfold;
 
 pub use aggregate::Aggregate;
 pub use dedup::Dedup;
 pub use evaluate::Evaluate;
 pub use join::Join;
+pub use profile::Profile;
 
 /// Rows that leave a stage at once.
 const BATCH_ROWS: usize = 8_192;

@@ -35,7 +35,10 @@ use alluvium_engine::stage::{
 };
 use indexmap::IndexMap;
 
-use definition::{Definition, Key};
+use definition::Key;
+
+pub(crate) use column::frequency_fields;
+pub(crate) use definition::Definition;
 pub(crate) use operator::AggregateOperator;
 use shape::Shape;
 use window::{OnLate, Window};
@@ -123,6 +126,11 @@ impl Aggregate {
             |(name, expression): &(&str, String)| Key::Expression([((*name).to_owned(), expression.clone())].into());
         let count = Definition { count: Some("*".into()), ..Definition::default() };
         Self { by: by.iter().map(key).collect(), window: None, filter, columns: [("n".to_owned(), count)].into() }
+    }
+
+    /// Aggregates of all rows.
+    pub(crate) fn of_all(columns: IndexMap<String, Definition>) -> Self {
+        Self { by: Vec::new(), window: None, filter: None, columns }
     }
 
     /// The running stage. `retold`: what is restored comes out as well, at epoch 0.
