@@ -18,6 +18,7 @@ pub fn registry() -> Registry {
         .with::<alluvium_eda::Aggregate>()
         .with::<alluvium_eda::Evaluate>()
         .with::<alluvium_eda::Profile>()
+        .with::<alluvium_eda::Drift>()
         .with::<alluvium_eda::Join>()
         .with::<alluvium_eda::Dedup>()
         // Sinks

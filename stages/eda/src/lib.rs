@@ -2,6 +2,7 @@
 
 mod aggregate;
 mod dedup;
+mod drift;
 mod evaluate;
 mod form;
 mod join;
@@ -11,6 +12,7 @@ mod unfold;
 
 pub use aggregate::Aggregate;
 pub use dedup::Dedup;
+pub use drift::Drift;
 pub use evaluate::Evaluate;
 pub use join::Join;
 pub use profile::Profile;

@@ -37,11 +37,13 @@ use indexmap::IndexMap;
 
 use definition::Key;
 
-pub(crate) use column::frequency_fields;
+pub(crate) use column::{expression, frequency_fields};
 pub(crate) use definition::Definition;
 pub(crate) use operator::AggregateOperator;
 use shape::Shape;
-use window::{OnLate, Window};
+pub(crate) use shape::WINDOW;
+use window::OnLate;
+pub(crate) use window::Window;
 
 /// Groups rows by key, and by windows of time if asked to, and keeps aggregates of each group, epoch by epoch, over restarts.
 /// Its rows are changes: a group that has changed is taken away as it was and added as it is, so send it to a table with
@@ -128,9 +130,9 @@ impl Aggregate {
         Self { by: by.iter().map(key).collect(), window: None, filter, columns: [("n".to_owned(), count)].into() }
     }
 
-    /// Aggregates of all rows.
-    pub(crate) fn of_all(columns: IndexMap<String, Definition>) -> Self {
-        Self { by: Vec::new(), window: None, filter: None, columns }
+    /// Aggregates of all rows, or of those of each window.
+    pub(crate) fn of_all(columns: IndexMap<String, Definition>, window: Option<Window>) -> Self {
+        Self { by: Vec::new(), window, filter: None, columns }
     }
 
     /// The running stage. `retold`: what is restored comes out as well, at epoch 0.

@@ -124,7 +124,7 @@ impl Profile {
 
     fn aggregate(&self, asked: &[Asked], input: &Input) -> Aggregate {
         let approximate = !self.exact && input.changes.is_none();
-        Aggregate::of_all(definitions(asked, self.top, approximate))
+        Aggregate::of_all(definitions(asked, self.top, approximate), None)
     }
 }
 
