@@ -7,9 +7,10 @@ use alluvium_engine::arrow::datatypes::{DataType, Field, Fields, SchemaRef};
 use alluvium_engine::arrow::row::SortField;
 use alluvium_engine::spec::{Problem, type_name};
 use alluvium_engine::stage::Input;
-use alluvium_sql::{Query, quote};
+use alluvium_sql::quote;
 
 use super::definition::{Definition, Function};
+use super::selection::Selection;
 use super::totals::{Absorbing, Total};
 
 /// What an aggregate is at run time.
@@ -156,7 +157,7 @@ pub(crate) fn column(
     path: &str,
     input: &Input,
     session: bool,
-    selected: &mut Vec<String>,
+    selection: &mut Selection<'_>,
 ) -> Result<Column, Vec<Problem>> {
     let below = |problems: Vec<Problem>| {
         let place = |p: Problem| Problem { path: path.split('.').map(Into::into).chain(p.path.clone()).collect(), ..p };
@@ -164,21 +165,14 @@ pub(crate) fn column(
     };
     let (function, argument, name) = definition.function().map_err(below)?;
     let mut problems = Vec::new();
-    let mut select = |text: String| {
-        let known = selected.iter().position(|s| s.rsplit_once(" AS _c").is_some_and(|(known, _)| known == text));
-        known.unwrap_or_else(|| {
-            selected.push(format!("{text} AS _c{}", selected.len()));
-            selected.len() - 1
-        })
-    };
     let mut arguments = Vec::new();
     if !(function == Function::Count && argument.trim() == "*") {
         let place = format!("{path}.{name}");
-        match expression(argument, &input.schema, &place, false) {
+        match selection.expression(argument, &place, false) {
             Err(problem) => problems.push(problem),
             Ok(found) => match wanted(&function, &found) {
-                Ok(Some(cast)) => arguments.push(select(format!("CAST(({argument}) AS {cast})"))),
-                Ok(None) => arguments.push(select(format!("({argument})"))),
+                Ok(Some(cast)) => arguments.push(selection.place(format!("CAST(({argument}) AS {cast})"))),
+                Ok(None) => arguments.push(selection.place(format!("({argument})"))),
                 Err(message) => problems.push(Problem::field(&place, message).label("of the wrong type")),
             },
         }
@@ -189,7 +183,7 @@ pub(crate) fn column(
             Ok(field) if field.data_type().is_nested() || name == "value" => {
                 problems.push(Problem::field(&place, format!("`{name}` cannot be an entry's column")).label("here"));
             }
-            Ok(_) => arguments.push(select(quote(name))),
+            Ok(_) => arguments.push(selection.place(quote(name))),
             Err(_) => problems.push(
                 Problem::field(&place, format!("there is no column `{name}`")).label("not a column").suggest(
                     name,
@@ -201,9 +195,9 @@ pub(crate) fn column(
     }
     let mut filter = None;
     if let Some(condition) = &definition.filter {
-        match expression(condition, &input.schema, &format!("{path}.where"), true) {
+        match selection.expression(condition, &format!("{path}.where"), true) {
             Err(problem) => problems.push(problem),
-            Ok(_) => filter = Some(select(format!("({condition})"))),
+            Ok(_) => filter = Some(selection.place(format!("({condition})"))),
         }
     }
     let kept = kept(&function, input.changes.is_none(), session);
@@ -256,15 +250,4 @@ fn wanted(function: &Function, found: &DataType) -> Result<Option<&'static str>,
         _ if found.is_nested() => Err(format!("values of type {} have no order", type_name(found))),
         _ => Ok(None),
     }
-}
-
-/// Plans one expression by itself, so that a problem is shown where it stands; gives its type.
-pub(crate) fn expression(text: &str, input: &SchemaRef, path: &str, condition: bool) -> Result<DataType, Problem> {
-    let query = Query::plan(&format!("SELECT ({text}) AS x FROM input"), input).map_err(|r| r.problem(path))?;
-    let found = query.schema().fields().first().map_or(DataType::Null, |f| f.data_type().clone());
-    if condition && found != DataType::Boolean {
-        return Err(Problem::field(path, format!("a condition is true or false, this is a {}", type_name(&found)))
-            .label("not a condition"));
-    }
-    Ok(found)
 }

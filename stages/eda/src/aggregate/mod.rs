@@ -23,6 +23,7 @@ mod keys;
 mod late;
 mod lookup;
 mod operator;
+mod selection;
 mod shape;
 mod state;
 mod totals;
@@ -37,10 +38,11 @@ use indexmap::IndexMap;
 
 use definition::Key;
 
-pub(crate) use column::{expression, frequency_fields};
+pub(crate) use column::frequency_fields;
 pub(crate) use definition::Definition;
 pub(crate) use operator::AggregateOperator;
 use shape::Shape;
+pub(crate) use selection::expression;
 pub(crate) use shape::WINDOW;
 use window::OnLate;
 pub(crate) use window::Window;

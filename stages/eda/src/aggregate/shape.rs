@@ -8,8 +8,9 @@ use alluvium_engine::stage::{DIFF, Input};
 use alluvium_sql::{Query, quote};
 
 use super::Aggregate;
-use super::column::{Column, column, expression, share};
+use super::column::{Column, column, share};
 use super::definition::Key;
+use super::selection::{Selection, expression};
 use super::window::{OnLate, Windows, micros};
 
 /// Columns of the output that say which window a row is of.
@@ -55,6 +56,7 @@ impl Shape {
         if let Some(window) = &config.window {
             selected.push(format!("{} AS _time", quote(&window.time)));
         }
+        let mut selection = Selection::new(schema, selected);
         let session = window.is_some_and(|w| matches!(w.windows, Windows::Session { .. }));
         let taken: Vec<&str> = config.by.iter().map(Key::name).chain(window.iter().flat_map(|_| WINDOW)).collect();
         let mut columns = Vec::new();
@@ -67,7 +69,7 @@ impl Shape {
                         .help("give the aggregate another name"),
                 );
             }
-            match column(definition, &path, input, session, &mut selected) {
+            match column(definition, &path, input, session, &mut selection) {
                 Ok(column) => columns.push(column),
                 Err(more) => problems.extend(more),
             }
@@ -76,8 +78,7 @@ impl Shape {
             return Err(problems);
         }
         let condition = config.filter.as_ref().map(|f| format!(" WHERE {f}")).unwrap_or_default();
-        let selected = if selected.is_empty() { vec!["1 AS _all".to_owned()] } else { selected };
-        let sql = format!("SELECT {} FROM input{condition}", selected.join(", "));
+        let sql = format!("SELECT {} FROM input{condition}", selection.text());
         let query = Query::plan(&sql, schema).map_err(|r| vec![r.problem("columns")])?;
         let projected = query.schema();
         let mut fields: Vec<Field> =
