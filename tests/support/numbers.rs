@@ -48,10 +48,7 @@ stages:
 
 /// Tables that are made of `second`, epoch by epoch, and what they must hold.
 const MADE: [(&str, &str); 6] = [
-    (
-        "SELECT word, id, n FROM pairs_table",
-        "SELECT word, max(id), count(*) FROM second GROUP BY word",
-    ),
+    ("SELECT word, id, n FROM pairs_table", "SELECT word, max(id), count(*) FROM second GROUP BY word"),
     (
         "SELECT parity, words, best[1], different FROM counts_table",
         "SELECT n % 2, count(*), max(n), count(DISTINCT n) FROM (SELECT count(*) AS n FROM second GROUP BY word) GROUP BY 1",

@@ -119,7 +119,8 @@ impl Column {
 
     /// Whether what is kept for the other one serves this one too.
     fn same(&self, other: &Self) -> bool {
-        let bounds = |c: &Self| if let Function::Histogram { bounds } = &c.function { bounds.clone() } else { Vec::new() };
+        let bounds =
+            |c: &Self| if let Function::Histogram { bounds } = &c.function { bounds.clone() } else { Vec::new() };
         let needs = |c: &Self| (c.arguments.clone(), c.filter, c.kept, c.order(), bounds(c));
         let total = self.kept == Kept::Apart || self.nothing() == other.nothing();
         needs(self) == needs(other) && total && self.kept != Kept::Within
@@ -212,9 +213,15 @@ pub(crate) fn column(
         );
     }
     match kept {
-        Some(kept) if problems.is_empty() => {
-            Ok(Column { function, arguments, filter, with: definition.with.clone(), inputs: Vec::new(), kept, shared: None })
-        }
+        Some(kept) if problems.is_empty() => Ok(Column {
+            function,
+            arguments,
+            filter,
+            with: definition.with.clone(),
+            inputs: Vec::new(),
+            kept,
+            shared: None,
+        }),
         _ => Err(problems),
     }
 }

@@ -111,11 +111,7 @@ impl Definition {
             (Function::Max, &self.max, "max"),
             (Function::Quantile { at: self.at.unwrap_or(0.5), approximate }, &self.quantile, "quantile"),
             (Function::Mode, &self.mode, "mode"),
-            (
-                Function::MostFrequent { k: self.k.unwrap_or(0), approximate },
-                &self.most_frequent,
-                "most_frequent",
-            ),
+            (Function::MostFrequent { k: self.k.unwrap_or(0), approximate }, &self.most_frequent, "most_frequent"),
             (best(true), &self.top_k, "top_k"),
             (best(false), &self.bottom_k, "bottom_k"),
             (Function::Histogram { bounds: self.bounds.clone() }, &self.histogram, "histogram"),

@@ -128,10 +128,8 @@ fn read(config: &Drift, context: &ResolveContext) -> Result<Baseline, Vec<Proble
         return Err(one(problem("baseline.table", "the table has gone while it was read")));
     };
     let mut query = plan(&rows.schema)?;
-    let (count, values) = context
-        .runtime
-        .block_on(gather(&mut query, rows, &measured))
-        .map_err(|e| one(failed("baseline", &e)))?;
+    let (count, values) =
+        context.runtime.block_on(gather(&mut query, rows, &measured)).map_err(|e| one(failed("baseline", &e)))?;
     if count == 0 {
         let message = format!("the baseline has no rows in version {} of the table", table.version);
         let help = "compare with another version, or with other rows: see `version` and `where`";
@@ -169,7 +167,10 @@ fn measured(config: &Drift, schema: &SchemaRef) -> Result<Vec<Measured>, Vec<Pro
 
 /// The type of an expression in the words of specs, and as what it is compared.
 pub(super) fn of(text: &str, schema: &SchemaRef, path: &str) -> Result<(String, Measured), Problem> {
-    let found = expression(text, schema, path, false)?;
+    let found = expression(text, schema, path, false).map_err(|p| match &p.help {
+        Some(_) => p,
+        None => p.help("an expression of one row, as `kind: sql` has them"),
+    })?;
     match Measured::of(&found) {
         Some(measured) => Ok((type_name(&found), measured)),
         None => Err(Problem::field(path, format!("a value of type {} is neither text nor number", type_name(&found)))
@@ -183,9 +184,9 @@ async fn gather(query: &mut Query, mut rows: Rows, measured: &[Measured]) -> Res
     let mut values: Vec<Values> = measured.iter().map(|m| Values::new(*m)).collect();
     let mut count = 0_i64;
     while let Some(batch) = rows.batches.next().await {
-        let answer = query.run(batch?).map_err(|e| {
-            StageError::user("an expression fails for a row of the baseline").because(e)
-        })?;
+        let answer = query
+            .run(batch?)
+            .map_err(|e| StageError::user("an expression fails for a row of the baseline").because(e))?;
         for batch in answer {
             count += i64::try_from(batch.num_rows()).unwrap_or(i64::MAX);
             values.iter_mut().zip(batch.columns()).for_each(|(values, column)| values.add(column));

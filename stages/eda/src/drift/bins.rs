@@ -154,7 +154,8 @@ impl Bins {
         let (histogram, bounds) = match self {
             Self::Bounds(bounds) => (cast, bounds.iter().filter_map(|b| b.parse().ok()).collect()),
             Self::Categories(texts) => {
-                let whens = texts.iter().enumerate().map(|(at, text)| format!("WHEN '{}' THEN {at}", text.replace('\'', "''")));
+                let whens =
+                    texts.iter().enumerate().map(|(at, text)| format!("WHEN '{}' THEN {at}", text.replace('\'', "''")));
                 let whens: Vec<String> = whens.collect();
                 let bin = match texts.len() {
                     0 => "0".to_owned(),
@@ -213,7 +214,10 @@ mod tests {
         let all = (0..30).map(|n| (format!("c{n:02}"), 100 - n)).collect();
         let (bins, counts) = categories(all);
         assert_eq!((bins.len(), counts.len()), (21, 21));
-        assert_eq!((bins.label(0), bins.label(19), bins.label(20), bins.label(21)), ("c00".into(), "c19".into(), "(other)".into(), "(NULL)".into()));
+        assert_eq!(
+            (bins.label(0), bins.label(19), bins.label(20), bins.label(21)),
+            ("c00".into(), "c19".into(), "(other)".into(), "(NULL)".into())
+        );
         assert_eq!(counts[20], (20..30).map(|n| 100 - n).sum::<i64>());
     }
 }

@@ -41,7 +41,8 @@ mod tests {
         assert_eq!((psi(&a, &a), js_distance(&a, &a), largest(&a, &a)), (0.0, 0.0, Some(0)));
         assert!((js_distance(&a, &b) - 1.0).abs() < 1e-12);
         assert_eq!(largest(&a, &b), Some(2));
-        let expected = 2.0 * (0.5 - LEAST_SHARE) * (0.5 / LEAST_SHARE).ln() + (1.0 - LEAST_SHARE) * (1.0 / LEAST_SHARE).ln();
+        let expected =
+            2.0 * (0.5 - LEAST_SHARE) * (0.5 / LEAST_SHARE).ln() + (1.0 - LEAST_SHARE) * (1.0 / LEAST_SHARE).ln();
         assert!((psi(&a, &b) - expected).abs() < 1e-12);
     }
 }

@@ -105,8 +105,19 @@ impl StageConfig for Drift {
 
     fn check(&self, inputs: &[Input]) -> Result<Outputs, Vec<Problem>> {
         let [input] = inputs else {
-            return Err(vec![Problem::field("input", "a comparison has one input").label("here")]);
+            return Err(vec![
+                Problem::field("input", "a comparison has one input")
+                    .label("here")
+                    .help("compare each by itself, or merge them with a `sql` stage before"),
+            ]);
         };
+        if self.columns.is_empty() {
+            return Err(vec![
+                Problem::field("columns", "nothing is compared")
+                    .label("empty")
+                    .help("give what is compared a name, for example `columns: { length: character_length(text) }`"),
+            ]);
+        }
         let found = self.found.as_ref().ok_or_else(|| vec![Problem::new("the baseline was not looked at")])?;
         let mut problems = self.fitting(input, found.as_ref().ok());
         if let Err(more) = found {
@@ -156,9 +167,8 @@ impl Drift {
     fn aggregate(&self, found: Option<&Found>) -> Aggregate {
         let rows = ("rows".to_owned(), Definition { count: Some("*".into()), ..Definition::default() });
         let binned = found.map(|f| &f.baseline.columns);
-        let counting = |(at, (name, text)): (usize, (&String, &String))| {
-            Some((place(at), binned?.get(name)?.bins.counting(text)))
-        };
+        let counting =
+            |(at, (name, text)): (usize, (&String, &String))| Some((place(at), binned?.get(name)?.bins.counting(text)));
         let columns = std::iter::once(rows).chain(self.columns.iter().enumerate().filter_map(counting)).collect();
         Aggregate::of_all(columns, self.window.clone())
     }

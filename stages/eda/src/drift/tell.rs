@@ -85,7 +85,9 @@ impl Teller {
         };
         let said = (0..wide.num_rows()).map(|row| Some(say(binned, all.value(row), &counted(row)?)));
         let said = said.collect::<Option<Vec<Said>>>().ok_or_else(missing)?;
-        let doubles = |value: fn(&Said) -> f64| -> ArrayRef { Arc::new(said.iter().map(|s| Some(value(s))).collect::<Float64Array>()) };
+        let doubles = |value: fn(&Said) -> f64| -> ArrayRef {
+            Arc::new(said.iter().map(|s| Some(value(s))).collect::<Float64Array>())
+        };
         let wholes = |n: i64| -> ArrayRef { Arc::new(Int64Array::from(vec![n; said.len()])) };
         let mut columns: Vec<ArrayRef> = Vec::new();
         if self.windowed {

@@ -8,7 +8,8 @@ use indexmap::IndexMap;
 use crate::aggregate::Definition;
 
 /// The quantiles that are told.
-pub(super) const QUANTILES: [(&str, f64); 5] = [("p05", 0.05), ("p25", 0.25), ("p50", 0.5), ("p75", 0.75), ("p95", 0.95)];
+pub(super) const QUANTILES: [(&str, f64); 5] =
+    [("p05", 0.05), ("p25", 0.25), ("p50", 0.5), ("p75", 0.75), ("p95", 0.95)];
 
 /// What texts may look like, from narrow to wide, and the condition for it; `{}` is the text without surrounding blanks.
 pub(super) const LOOKS: [(&str, &str); 4] = [
@@ -31,7 +32,9 @@ pub(super) struct Asked {
 enum Class {
     Text,
     Binary,
-    Number { floating: bool },
+    Number {
+        floating: bool,
+    },
     /// Only order and equality.
     Plain,
     List,
@@ -112,7 +115,8 @@ fn lengths(length: &str) -> [(&'static str, Definition); 3] {
 
 fn looks(column: &str) -> Vec<(&'static str, Definition)> {
     let trimmed = format!(r"regexp_replace({column}, '^\s+|\s+$', '', 'g')");
-    let count = |condition: String| Definition { count: Some("*".into()), filter: Some(condition), ..Definition::default() };
+    let count =
+        |condition: String| Definition { count: Some("*".into()), filter: Some(condition), ..Definition::default() };
     let mut asked = vec![("empty", count(format!(r"{column} !~ '\S'")))];
     asked.extend(LOOKS.map(|(name, condition)| (name, count(condition.replacen("{}", &trimmed, 1)))));
     asked

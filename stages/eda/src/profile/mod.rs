@@ -72,7 +72,11 @@ impl StageConfig for Profile {
 
     fn check(&self, inputs: &[Input]) -> Result<Outputs, Vec<Problem>> {
         let [input] = inputs else {
-            return Err(vec![Problem::field("input", "a profile has one input").label("here")]);
+            return Err(vec![
+                Problem::field("input", "a profile has one input")
+                    .label("here")
+                    .help("make a profile of each, or merge them with a `sql` stage before"),
+            ]);
         };
         let asked = self.asked(input)?;
         let checked = self.aggregate(&asked, input).check(inputs)?;
@@ -107,7 +111,9 @@ impl Profile {
             let place = format!("columns.{at}");
             match input.schema.field_with_name(name) {
                 Ok(_) if asked.iter().any(|a| a.name == *name) => {
-                    problems.push(Problem::field(&place, format!("`{name}` is given twice")).label("here"));
+                    problems.push(
+                        Problem::field(&place, format!("`{name}` is given twice")).label("here").help("remove one"),
+                    );
                 }
                 Ok(field) if name != DIFF => asked.push(Asked::new(field)),
                 _ => problems.push(

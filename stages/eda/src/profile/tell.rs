@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use alluvium_engine::arrow::array::{
-    ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, new_null_array,
-};
+use alluvium_engine::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, new_null_array};
 use alluvium_engine::arrow::compute::{cast, concat_batches};
 use alluvium_engine::arrow::datatypes::{DataType, Field, Int64Type, Schema};
 use alluvium_engine::stage::{DIFF, StageError, with_diff};
@@ -84,7 +82,9 @@ impl<'b> Told<'b> {
             "column" => same(&column.name),
             "type" => same(&column.shown),
             "rows" => Arc::new(self.rows.clone()),
-            "nulls" => Arc::new(self.rows.iter().zip(self.count).map(|(all, n)| Some(all? - n?)).collect::<Int64Array>()),
+            "nulls" => {
+                Arc::new(self.rows.iter().zip(self.count).map(|(all, n)| Some(all? - n?)).collect::<Int64Array>())
+            }
             "looks_like" => Arc::new(self.looks.iter().map(|l| l.map(|(name, _)| name)).collect::<StringArray>()),
             "type_problems" => Arc::new(self.looks.iter().map(|l| l.map(|(_, n)| n)).collect::<Int64Array>()),
             DIFF => self.wide.column_by_name(DIFF).cloned().ok_or_else(|| StageError::internal("no changes"))?,
