@@ -37,6 +37,7 @@ mod join;
 mod ledger;
 mod partitions;
 mod profile;
+mod quality;
 mod report;
 mod s3;
 mod secrets;
