@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Value, json};
 
-use crate::support::{Bucket, Call, Folder, alluvium, python, write_table};
+use crate::support::{Bucket, Call, Folder, alluvium, python, read, write_table};
 
 /// What is compared, as the script knows it.
 const COLUMNS: &str =
@@ -34,6 +34,14 @@ stages:
   all:  {{ kind: drift, input: rows, columns: {COLUMNS}, baseline: {baseline} }}
   days: {{ kind: drift, input: rows, columns: {COLUMNS}, baseline: {baseline}, window: {{ time: at, tumbling: 1d }} }}
   gone: {{ kind: drift, input: last, columns: {COLUMNS}, baseline: {baseline} }}
+  late:
+    kind: drift
+    input: rows
+    columns: {{ label: label }}
+    baseline: {baseline}
+    window: {{ time: at, tumbling: 1h, lateness: 36h, on_late: quarantine }}
+  late_table: {{ kind: delta, input: late, table: "${{LAKE}}/late", mode: upsert }}
+  too_late:   {{ kind: delta, input: late.rejects, table: "${{LAKE}}/too_late" }}
   all_table:  {{ kind: delta, input: all, table: "${{LAKE}}/all", mode: upsert }}
   days_table: {{ kind: delta, input: days, table: "${{LAKE}}/days", mode: upsert }}
   gone_table: {{ kind: delta, input: gone, table: "${{LAKE}}/gone", mode: upsert }}
@@ -157,6 +165,14 @@ fn distances_to_an_older_version() {
     case.run(2).ok();
     assert_eq!(case.epochs(&case.baseline, 1), 5);
     assert!(case.folder.path("lake/_state/resolved/all/00000000000000000001.json").exists());
+
+    // Windows that are closed keep what they were compared to; what comes later for them is told.
+    let lake = case.folder.text("lake");
+    let taken = read(&format!("{lake}/late")).select(&["rows"]);
+    let taken: usize = taken.iter().map(|row| row[0].as_u64().unwrap() as usize).sum();
+    let late = read(&format!("{lake}/too_late")).rows.len();
+    assert!(late > 0);
+    assert_eq!(taken + late, read(&format!("{lake}/rows")).rows.len());
 
     // Another baseline is another stage: the state does not fit, and that is told beforehand. What was, is found again.
     let before = std::fs::read_to_string(&case.spec).unwrap();

@@ -11,7 +11,7 @@ fn the_gold_table_is_profiled_evaluated_compared_and_shown() {
     let call = |arguments: &[&str]| alluvium(arguments).env("LAKE", &lake);
     let missing = call(&["check", "pipelines/quality.yaml"]).run();
     assert_eq!(missing.code, Some(2));
-    assert_eq!(missing.err.matches(&format!("there is no table at {lake}/gold")).count(), 2, "{}", missing.err);
+    assert!(missing.err.contains(&format!("there is no table at {lake}/gold")), "{}", missing.err);
 
     call(&["run", "pipelines/tweets.yaml"]).ok();
     let checked = call(&["check", "pipelines/quality.yaml"]).ok();
