@@ -1,5 +1,6 @@
 //! One aggregate: its function over an argument, and how its total is kept.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use alluvium_engine::arrow::compute::SortOptions;
@@ -117,13 +118,13 @@ impl Column {
         if let Function::Best { k, .. } | Function::MostFrequent { k, .. } = self.function { k } else { 1 }
     }
 
-    /// Whether what is kept for the other one serves this one too.
+    /// Whether what is kept for the other one, which needs the same of a row, serves this one too.
     fn same(&self, other: &Self) -> bool {
         let bounds =
             |c: &Self| if let Function::Histogram { bounds } = &c.function { bounds.clone() } else { Vec::new() };
-        let needs = |c: &Self| (c.arguments.clone(), c.filter, c.kept, c.order(), bounds(c));
+        let form = |c: &Self| (c.kept, c.order(), bounds(c));
         let total = self.kept == Kept::Apart || self.nothing() == other.nothing();
-        needs(self) == needs(other) && total && self.kept != Kept::Within
+        form(self) == form(other) && total && self.kept != Kept::Within
     }
 }
 
@@ -140,10 +141,15 @@ pub(crate) fn frequency_fields(value: DataType) -> Fields {
 
 /// Lets aggregates that keep the same keep it once: quantiles of one column, for example.
 pub(crate) fn share(columns: &mut [Column]) {
-    for at in 1..columns.len() {
+    // By what they need of a row; of few functions that need the same, each may keep something else.
+    let mut first: HashMap<(Vec<usize>, Option<usize>), Vec<usize>> = HashMap::new();
+    for at in 0..columns.len() {
         let (before, rest) = columns.split_at_mut(at);
-        if let Some(column) = rest.first_mut() {
-            column.shared = before.iter().position(|c| c.shared.is_none() && column.same(c));
+        let Some(column) = rest.first_mut() else { continue };
+        let others = first.entry((column.arguments.clone(), column.filter)).or_default();
+        column.shared = others.iter().copied().find(|other| before.get(*other).is_some_and(|c| column.same(c)));
+        if column.shared.is_none() {
+            others.push(at);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Everything that is known at plan time, and the query that computes what the aggregates need of a row.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use alluvium_engine::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
@@ -116,7 +117,8 @@ impl Shape {
         let first = self.keys + usize::from(self.window.is_some());
         let mut places: Vec<usize> = (0..first).collect();
         places.extend(self.columns.iter().flat_map(|c| c.arguments.iter().chain(&c.filter)));
-        let rest: Vec<usize> = (0..projected.fields().len()).filter(|at| !places.contains(at)).collect();
+        let known: HashSet<usize> = places.iter().copied().collect();
+        let rest: Vec<usize> = (0..projected.fields().len()).filter(|at| !known.contains(at)).collect();
         places.into_iter().chain(rest).map(|at| projected.field(at).data_type().to_string()).collect()
     }
 }

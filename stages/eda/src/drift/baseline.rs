@@ -9,7 +9,6 @@ use alluvium_engine::stage::{DIFF, Domain, ResolveContext, Resolved, StageError}
 use alluvium_engine::tables::{Rows, Tables};
 use alluvium_sql::{Query, quote};
 use futures::StreamExt;
-use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -25,12 +24,14 @@ pub(super) struct Baseline {
     /// Of the table.
     pub(super) version: u64,
     pub(super) rows: i64,
-    pub(super) columns: IndexMap<String, Binned>,
+    /// In the order of the spec.
+    pub(super) columns: Vec<Binned>,
 }
 
 /// A column of the baseline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Binned {
+    pub(super) name: String,
     pub(super) bins: Bins,
     /// Rows of each bin, those with NULL last.
     pub(super) counts: Vec<i64>,
@@ -75,7 +76,7 @@ pub(super) fn find(config: &Drift, context: &ResolveContext) -> Result<Found, Ve
     };
     let definition = json!({
         "table": public_url(&config.baseline.table), "version": config.baseline.version,
-        "where": config.baseline.filter, "columns": config.columns,
+        "where": config.baseline.filter, "columns": config.columns.iter().collect::<Vec<_>>(),
     });
     let known = record.baselines.iter().find(|b| b.definition == definition).cloned();
     let (generation, baseline) = match known {
@@ -135,11 +136,11 @@ fn read(config: &Drift, context: &ResolveContext) -> Result<Baseline, Vec<Proble
         let help = "compare with another version, or with other rows: see `version` and `where`";
         return Err(one(Problem::field("baseline", message).label("no rows").help(help)));
     }
-    let binned = values.into_iter().map(|values| {
+    let columns = config.columns.keys().zip(values).map(|(name, values)| {
         let (bins, counts) = values.binned(count);
-        Binned { bins, counts }
+        Binned { name: name.clone(), bins, counts }
     });
-    let columns = config.columns.keys().cloned().zip(binned).collect();
+    let columns = columns.collect();
     Ok(Baseline { definition: Json::Null, version: table.version, rows: count, columns })
 }
 

@@ -147,13 +147,13 @@ impl StageConfig for Drift {
 impl Drift {
     /// What is wrong with the expressions on the input.
     fn fitting(&self, input: &Input, found: Option<&Found>) -> Vec<Problem> {
-        let wrong = |(name, text): (&String, &String)| {
+        let wrong = |(at, (name, text)): (usize, (&String, &String))| {
             let path = format!("columns.{name}");
             let (found_type, measured) = match of(text, &input.schema, &path) {
                 Ok(found) => found,
                 Err(problem) => return Some(problem),
             };
-            let before = found?.baseline.columns.get(name)?.bins.measured();
+            let before = found?.baseline.columns.get(at)?.bins.measured();
             (before != measured).then(|| {
                 let message = format!("`{name}` is {found_type} here, and the baseline has {}", before.name());
                 Problem::field(&path, message)
@@ -161,15 +161,14 @@ impl Drift {
                     .help("CAST it to the same type on both sides, or compare with a table that has the same columns")
             })
         };
-        self.columns.iter().filter_map(wrong).collect()
+        self.columns.iter().enumerate().filter_map(wrong).collect()
     }
 
     fn aggregate(&self, found: Option<&Found>) -> Aggregate {
         let rows = ("rows".to_owned(), Definition { count: Some("*".into()), ..Definition::default() });
         let binned = found.map(|f| &f.baseline.columns);
-        let counting =
-            |(at, (name, text)): (usize, (&String, &String))| Some((place(at), binned?.get(name)?.bins.counting(text)));
-        let columns = std::iter::once(rows).chain(self.columns.iter().enumerate().filter_map(counting)).collect();
+        let counting = |(at, text): (usize, &String)| Some((place(at), binned?.get(at)?.bins.counting(text)));
+        let columns = std::iter::once(rows).chain(self.columns.values().enumerate().filter_map(counting)).collect();
         Aggregate::of_all(columns, self.window.clone())
     }
 

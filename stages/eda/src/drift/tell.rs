@@ -62,14 +62,13 @@ impl Teller {
     pub(super) fn tell(&self, wide: &RecordBatch) -> Result<RecordBatch, StageError> {
         let schema = with_diff(&schema(self.windowed));
         let columns = self.baseline.columns.iter().enumerate();
-        let batches = columns.map(|(at, (name, binned))| self.column(at, name, binned, wide, &schema));
+        let batches = columns.map(|(at, binned)| self.column(at, binned, wide, &schema));
         concat_batches(&schema, &batches.collect::<Result<Vec<_>, _>>()?).map_err(broken)
     }
 
     fn column(
         &self,
         at: usize,
-        name: &str,
         binned: &Binned,
         wide: &RecordBatch,
         schema: &SchemaRef,
@@ -93,7 +92,7 @@ impl Teller {
         if self.windowed {
             columns.extend(WINDOW.iter().map(|name| of(name).cloned()).collect::<Result<Vec<_>, _>>()?);
         }
-        columns.push(Arc::new(StringArray::from(vec![name; said.len()])));
+        columns.push(Arc::new(StringArray::from(vec![binned.name.as_str(); said.len()])));
         columns.push(Arc::new(said.iter().map(|s| s.rows).collect::<Int64Array>()));
         columns.push(wholes(self.baseline.rows));
         columns.push(doubles(|s| s.psi));

@@ -14,7 +14,7 @@ use crate::unfold::unfold;
 use ask::{Asked, definitions};
 use tell::{schema, tell};
 
-/// More aggregates than these have no number in the state; a column has 20 of them at most.
+/// Aggregates have numbers of 16 bits in the state, and a column has 13 of them at most.
 const MOST_COLUMNS: usize = 2_000;
 
 /// Describes each column of its input in one row, kept current epoch by epoch: what a data frame's `describe` tells, and how

@@ -1,5 +1,6 @@
 //! A wide row of aggregates as one row for each column.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use alluvium_engine::arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, new_null_array};
@@ -39,18 +40,23 @@ pub(super) fn schema() -> Schema {
 /// Rows of all columns for each wide row, with its number.
 pub(super) fn tell(asked: &[Asked], wide: &RecordBatch) -> Result<RecordBatch, StageError> {
     let schema = with_diff(&schema());
+    // A wide row has thousands of columns if its input has hundreds.
+    let known = wide.schema_ref().fields().iter().map(|f| f.name().as_str()).zip(wide.columns()).collect::<Known<'_>>();
     let batches = asked.iter().enumerate().map(|(at, column)| {
-        let told = Told::new(at, wide)?;
+        let told = Told::new(at, &known, wide.num_rows())?;
         let fields = schema.fields().iter().map(|field| told.field(column, field));
         RecordBatch::try_new(schema.clone(), fields.collect::<Result<_, _>>()?).map_err(broken)
     });
     concat_batches(&schema, &batches.collect::<Result<Vec<_>, StageError>>()?).map_err(broken)
 }
 
+/// Columns of wide rows by name.
+type Known<'b> = HashMap<&'b str, &'b ArrayRef>;
+
 /// What is known of a column.
 struct Told<'b> {
     at: usize,
-    wide: &'b RecordBatch,
+    known: &'b Known<'b>,
     rows: &'b Int64Array,
     /// Values that are not NULL.
     count: &'b Int64Array,
@@ -59,8 +65,8 @@ struct Told<'b> {
 }
 
 impl<'b> Told<'b> {
-    fn new(at: usize, wide: &'b RecordBatch) -> Result<Self, StageError> {
-        let number = |name: &str| wide.column_by_name(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
+    fn new(at: usize, known: &'b Known<'b>, rows_told: usize) -> Result<Self, StageError> {
+        let number = |name: &str| known.get(name).and_then(|c| c.as_primitive_opt::<Int64Type>());
         let missing = || StageError::internal("a profile has no counts");
         let rows = number("rows").ok_or_else(missing)?;
         let count = number(&place(at, "count")).ok_or_else(missing)?;
@@ -72,11 +78,11 @@ impl<'b> Told<'b> {
             let read = |(name, n): &(&'static str, Option<&Int64Array>)| Some((*name, n.as_ref()?.value(row)));
             looks.iter().filter_map(read).find(|(_, n)| enough(*n)).map(|(name, n)| (name, all - n))
         };
-        Ok(Self { at, wide, rows, count, looks: (0..wide.num_rows()).map(of_row).collect() })
+        Ok(Self { at, known, rows, count, looks: (0..rows_told).map(of_row).collect() })
     }
 
     fn field(&self, column: &Asked, field: &Field) -> Result<ArrayRef, StageError> {
-        let rows = self.wide.num_rows();
+        let rows = self.looks.len();
         let same = |text: &str| -> ArrayRef { Arc::new(StringArray::from(vec![text; rows])) };
         Ok(match field.name().as_str() {
             "column" => same(&column.name),
@@ -87,8 +93,8 @@ impl<'b> Told<'b> {
             }
             "looks_like" => Arc::new(self.looks.iter().map(|l| l.map(|(name, _)| name)).collect::<StringArray>()),
             "type_problems" => Arc::new(self.looks.iter().map(|l| l.map(|(_, n)| n)).collect::<Int64Array>()),
-            DIFF => self.wide.column_by_name(DIFF).cloned().ok_or_else(|| StageError::internal("no changes"))?,
-            name => match self.wide.column_by_name(&place(self.at, name)) {
+            DIFF => self.known.get(DIFF).map(|c| (*c).clone()).ok_or_else(|| StageError::internal("no changes"))?,
+            name => match self.known.get(place(self.at, name).as_str()) {
                 Some(found) => cast(found, field.data_type()).map_err(broken)?,
                 None => new_null_array(field.data_type(), rows),
             },
