@@ -15,6 +15,7 @@ mod arrange;
 mod buckets;
 mod column;
 mod definition;
+mod distinct;
 mod emit;
 mod exact;
 mod finish;

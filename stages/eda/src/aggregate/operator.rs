@@ -18,6 +18,7 @@ use super::add::{Adder, GroupValue};
 use super::add_up::{Intake, add_up, watch};
 use super::arrange::{Route, by_key, by_self, reduce};
 use super::column::{Column, Kept};
+use super::distinct::distinct;
 use super::emit::{Emitter, Inputs, emit};
 use super::keys::{Group, Key};
 use super::late::{Latecomers, Watermarks};
@@ -103,8 +104,7 @@ impl Operator for AggregateOperator {
         let counted = counted.map(CountTotal::count_total);
         let mut groups = groups.as_collection();
         if let Some(counted) = &counted {
-            let distinct = values::distinct(counted.clone(), &columns);
-            groups = groups.concat(as_differences(distinct));
+            groups = groups.inner.concat(distinct(counted.clone(), &columns)).as_collection();
         }
         let arranged = by_self(groups, "groups", |group: &Group| by_key(&group.0));
         let group_trace = arranged.trace.clone();
@@ -175,15 +175,6 @@ pub(crate) fn without_apart(totals: &mut Totals, columns: &[Column]) {
 /// The aggregate that keeps the values of this one, if it is another one.
 fn shared(columns: &[Column], column: u16) -> Option<usize> {
     columns.get(usize::from(column)).and_then(|c| c.shared)
-}
-
-/// Moves totals from the data to the difference.
-fn as_differences<'scope>(updates: Groups<'scope>) -> VecCollection<'scope, Epoch, Group, Totals> {
-    use timely::dataflow::operators::vec::Map;
-    updates
-        .inner
-        .map(|((group, totals), epoch, diff)| (group, epoch, if diff < 0 { totals.negated() } else { totals }))
-        .as_collection()
 }
 
 /// Groups as rows: a window is kept under its end.

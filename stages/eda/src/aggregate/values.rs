@@ -41,27 +41,8 @@ fn by_part(((group, _), part): &Part) -> u64 {
     by_key(&group.0).wrapping_add(*part)
 }
 
-/// Distinct values as what they add to the totals of their groups.
-pub(crate) fn distinct<'scope>(
-    counted: Counted<'scope>,
-    columns: &[Column],
-) -> VecCollection<'scope, Epoch, (Group, Totals), isize> {
-    let nothing = Totals { rows: 0, parts: columns.iter().map(Column::nothing).collect() };
-    let wanted = asking(columns, |f| matches!(f, Function::CountDistinct { .. }));
-    counted.filter(|(_, n)| *n > 0).flat_map(move |((group, column, _), _)| {
-        let who = wanted.get(usize::from(column)).filter(|who| !who.is_empty())?;
-        let mut totals = nothing.clone();
-        for at in who {
-            if let Some(Total::Count(n)) = totals.parts.get_mut(usize::from(*at)) {
-                *n = 1;
-            }
-        }
-        Some((group, totals))
-    })
-}
-
 /// For each aggregate whose values are kept apart, those that ask for them: itself, and those that share them.
-fn asking(columns: &[Column], wanted: fn(&Function) -> bool) -> Vec<Vec<u16>> {
+pub(crate) fn asking(columns: &[Column], wanted: fn(&Function) -> bool) -> Vec<Vec<u16>> {
     let mut who = vec![Vec::new(); columns.len()];
     for (at, column) in columns.iter().enumerate().filter(|(_, c)| c.kept == Kept::Apart && wanted(&c.function)) {
         if let (Some(who), Ok(at)) = (who.get_mut(column.shared.unwrap_or(at)), u16::try_from(at)) {
