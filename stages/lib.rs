@@ -17,6 +17,8 @@ pub fn registry() -> Registry {
         // Operators
         .with::<alluvium_eda::Aggregate>()
         .with::<alluvium_eda::Evaluate>()
+        .with::<alluvium_eda::Profile>()
+        .with::<alluvium_eda::Drift>()
         .with::<alluvium_eda::Join>()
         .with::<alluvium_eda::Dedup>()
         // Sinks

@@ -193,3 +193,43 @@ fn times_out_of_range_and_missing_ones() {
     assert!(done.err.contains("rows were left out that are late or have no time"), "{}", done.err);
     assert_eq!(read(&folder.text("lake/table")).select(&["n"]), [[json!(1)]]);
 }
+
+/// Beyond so many different values none are told, whoever has seen which of them, and however the rows are cut into epochs.
+#[test]
+fn the_most_frequent_of_few_values() {
+    let folder = Folder::new("few");
+    let spec = r#"
+pipeline: few
+state: ${LAKE}/_state
+epoch: { splits: 1 }
+stages:
+  rows: { kind: files, url: "${IN}", format: json, schema: { id: bigint } }
+  groups:
+    kind: aggregate
+    input: rows
+    by: [{ "group": "CASE WHEN id < 10000 THEN 'many' ELSE 'most' END" }]
+    columns:
+      few: { most_frequent: id, k: 2, approximate: true }
+      all: { most_frequent: id, k: 2 }
+      none: { most_frequent: id, k: 2, approximate: true, where: id < 0 }
+  table: { kind: delta, input: groups, table: "${LAKE}/table", mode: upsert }
+"#;
+    let spec = folder.write("spec.yaml", spec).display().to_string();
+    // One group has 4,096 values, seen by both files; the other one more, of which neither file has all.
+    for (file, ids) in [(0..3_000, 10_000..13_000), (1_000..4_096, 11_000..14_097)].into_iter().enumerate() {
+        let lines: String = ids.0.chain(ids.1).map(|id| format!("{{\"id\":{id}}}\n")).collect();
+        folder.write(&format!("in/{file}.json"), &lines);
+        let call = alluvium(&["run", &spec, "--workers", &(1 + 2 * file).to_string()]);
+        call.env("IN", &folder.text("in")).env("LAKE", &folder.text("lake")).ok();
+    }
+    let first = |value: i64, rows: i64| json!([{ "value": value, "rows": rows }, { "value": value + 1, "rows": rows }]);
+    let row = |group: &str, few: Value, all: Value| vec![json!(group), few, all, json!([])];
+    let found = crate::support::epochs(&folder.text("lake/table"));
+    let rows = |epoch: u64| -> Vec<Vec<Value>> {
+        let mut rows = found[&epoch].clone();
+        rows.sort_by_key(|r| r["group"].to_string());
+        rows.iter().map(|r| ["group", "few", "all", "none"].map(|name| r[name].clone()).to_vec()).collect()
+    };
+    assert_eq!(rows(1), [row("many", first(0, 1), first(0, 1)), row("most", first(10_000, 1), first(10_000, 1))]);
+    assert_eq!(rows(2), [row("many", first(1_000, 2), first(1_000, 2)), row("most", Value::Null, first(11_000, 2))]);
+}

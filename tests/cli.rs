@@ -73,8 +73,9 @@ impl Small {
 
 #[test]
 fn cli_check_accepts_every_shipped_spec() {
-    for spec in shipped() {
-        let out = alluvium(&["check", &spec]).ok();
+    // One reads what another one must have written; see `quality.rs`.
+    for spec in shipped().iter().filter(|spec| !spec.ends_with("/quality.yaml")) {
+        let out = alluvium(&["check", spec]).ok();
         assert!(out.contains(": ok, "), "{out}");
     }
     let out = alluvium(&["check", "pipelines/tweets.yaml"]).ok();

@@ -24,7 +24,7 @@ pub struct Registry {
     /// By name, and whether they have an input: of one name there may be a source and one other kind.
     kinds: BTreeMap<(&'static str, bool), Kind>,
     commands: Vec<Box<dyn Command>>,
-    tables: Option<Box<dyn Tables>>,
+    pub(crate) tables: Option<Arc<dyn Tables>>,
 }
 
 /// One kind.
@@ -117,7 +117,7 @@ impl Registry {
     /// Says how a pipeline's tables are read.
     #[must_use]
     pub fn with_tables(mut self, tables: impl Tables) -> Self {
-        self.tables = Some(Box::new(tables));
+        self.tables = Some(Arc::new(tables));
         self
     }
 

@@ -52,7 +52,9 @@ pub const COLUMNS: &str = r#"
       median: { quantile: value }
       high: { quantile: value, at: 0.9, where: "id % 2 = 0" }
       about: { quantile: value, at: 0.5, approximate: true }
+      low: { quantile: value, at: 0.2 }
       mode: { mode: word }
+      frequent: { most_frequent: word, k: 3 }
       top: { top_k: value, k: 3, with: [id, word] }
       bottom: { bottom_k: word, k: 2 }
       histogram: { histogram: value, bounds: [-10, 0, 10] }
@@ -72,6 +74,9 @@ pub fn aggregates(rows: &[&Row]) -> Map<String, Value> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     words.iter().for_each(|w| *counts.entry(w).or_default() += 1);
     let mode = counts.iter().rev().max_by_key(|(_, n)| **n).map(|(w, _)| *w);
+    let mut frequent: Vec<(&str, usize)> = counts.iter().map(|(word, n)| (*word, *n)).collect();
+    frequent.sort_by_key(|(word, n)| (std::cmp::Reverse(*n), *word));
+    let frequent: Vec<Value> = frequent.iter().take(3).map(|(w, n)| json!({ "value": w, "rows": n })).collect();
     // Greatest value first, then by the other columns.
     let mut best = values.clone();
     best.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.id.cmp(&b.1.id)).then(a.1.word.cmp(&b.1.word)));
@@ -90,7 +95,7 @@ pub fn aggregates(rows: &[&Row]) -> Map<String, Value> {
         "rows": rows.len(), "some": rows.iter().filter(|r| r.word.as_str() < "w3").count(),
         "values": numbers.len(), "words": counts.len(), "sum": some(sum), "avg": some(sum / n),
         "variance": variance, "stddev": variance.map(f64::sqrt), "least": numbers.first(), "most": words.last(),
-        "median": quantile(&numbers, 0.5), "high": quantile(&even, 0.9), "mode": mode, "top": top,
+        "median": quantile(&numbers, 0.5), "high": quantile(&even, 0.9), "low": quantile(&numbers, 0.2), "mode": mode, "frequent": frequent, "top": top,
         "bottom": words.iter().take(2).collect::<Vec<_>>(), "histogram": histogram,
     });
     object.as_object().unwrap().clone()

@@ -28,6 +28,7 @@ stages:
     by: [group]
     columns:{COLUMNS}
       about_words: {{ count_distinct: word, approximate: true }}
+      while_few: {{ most_frequent: word, k: 3, approximate: true }}
   table: {{ kind: delta, input: groups, table: "${{LAKE}}/table", mode: upsert }}
 "#
     );
@@ -66,6 +67,7 @@ stages:
             assert_same(found, &expected, &["group"], &format!("seed {seed}, epoch {epoch}"));
             for row in found {
                 assert_eq!(row["about_words"], row["words"], "so few values are told apart");
+                assert_eq!(row["while_few"], row["frequent"], "so few values are all kept");
             }
         }
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Bucket, Call, Folder, alluvium, history, read, until};
 
-/// Tables one after the other, one with upserts, and every kind that has state.
+/// Tables one after the other, one with upserts, and every kind that has state of its own form.
 const SPEC: &str = r#"
 pipeline: numbers
 state: ${LAKE}/_state
@@ -19,6 +19,8 @@ stages:
 
   # Rows that come and go, from here on.
   latest:      { kind: dedup, input: second, by: [word], keep: last, order: id }
+  summary:     { kind: profile, input: latest }
+  summary_table: { kind: delta, input: summary, table: "${LAKE}/summary", mode: upsert }
   pairs:       { kind: join, input: [latest, words], by: [word], right: { n: n } }
   pairs_table: { kind: delta, input: pairs, table: "${LAKE}/pairs", mode: upsert }
   counts:
@@ -47,11 +49,14 @@ stages:
 "#;
 
 /// Tables that are made of `second`, epoch by epoch, and what they must hold.
-const MADE: [(&str, &str); 6] = [
+const MADE: [(&str, &str); 7] = [
     (
-        "SELECT word, id, n FROM pairs_table",
-        "SELECT word, max(id), count(*) FROM second GROUP BY word",
+        "SELECT \"column\", rows, \"distinct\", max, p50, array_length(top) FROM summary_table",
+        "SELECT 'id', count(*) AS a, count(*) AS b, CAST(max(id) AS VARCHAR), median(CAST(id AS DOUBLE)), count(*) AS c \
+         FROM (SELECT max(id) AS id FROM second GROUP BY word) \
+         UNION ALL SELECT 'word', count(DISTINCT word) AS a, count(DISTINCT word) AS b, max(word), NULL, count(DISTINCT word) AS c FROM second",
     ),
+    ("SELECT word, id, n FROM pairs_table", "SELECT word, max(id), count(*) FROM second GROUP BY word"),
     (
         "SELECT parity, words, best[1], different FROM counts_table",
         "SELECT n % 2, count(*), max(n), count(DISTINCT n) FROM (SELECT count(*) AS n FROM second GROUP BY word) GROUP BY 1",
@@ -195,7 +200,7 @@ impl Numbers {
         for (made, expected) in MADE {
             assert_eq!(self.sorted(made), self.sorted(expected), "{made}");
         }
-        for table in ["first", "second", "third", "pairs", "counts", "minutes", "stretches", "quality"] {
+        for table in ["first", "second", "third", "summary", "pairs", "counts", "minutes", "stretches", "quality"] {
             let mut epochs: Vec<i64> = history(&self.place.url(&format!("lake/{table}")))
                 .iter()
                 .filter_map(|commit| commit.get("epoch").and_then(Value::as_i64))

@@ -32,7 +32,7 @@ pub(crate) async fn freeze(records: &Records, plan: &Plan) -> Result<(), (String
         let Created::Theirs(bytes) = records.create(&path, &resolved.value).await.map_err(failed)? else { continue };
         let theirs: serde_json::Value = records.decode(&path, &bytes).map_err(failed)?;
         if theirs != resolved.value {
-            let error = StageError::user("another run of this pipeline has recorded other columns in the meantime");
+            let error = StageError::user("another run of this pipeline has recorded something else in the meantime");
             return Err(failed(error.object(format!("{}/{path}", records.location().root)).hint("run again")));
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn doctor(cli: &Cli<'_>, arguments: &DoctorArguments) -> u8 {
         Ok(compiled) => compiled,
         Err(code) => return code,
     };
-    let mut findings = examine(&plan, &runtime);
+    let mut findings = examine(cli, &plan, &runtime);
     if let Some(cluster) = cluster {
         findings.extend(runtime.block_on(cluster.examine()));
     }
@@ -54,7 +54,7 @@ pub(super) fn doctor(cli: &Cli<'_>, arguments: &DoctorArguments) -> u8 {
     if wrong == 0 { DONE } else { FAILED }
 }
 
-fn examine(plan: &Arc<Plan>, runtime: &tokio::runtime::Runtime) -> Vec<Finding> {
+fn examine(cli: &Cli<'_>, plan: &Arc<Plan>, runtime: &tokio::runtime::Runtime) -> Vec<Finding> {
     // The spec was compiled, and compiling opens models and whatever else stages must know beforehand.
     let mut found = vec![Finding::good("spec", format!("{} stages, plan {}", plan.stages.len(), plan.hash))];
     let storage = plan.storage.impatient();
@@ -63,6 +63,7 @@ fn examine(plan: &Arc<Plan>, runtime: &tokio::runtime::Runtime) -> Vec<Finding> 
         storage,
         runtime: runtime.handle().clone(),
         stage: String::new(),
+        tables: cli.registry.tables.clone(),
         state: Some(plan.state.clone()),
     };
     for stage in &plan.stages {

@@ -18,7 +18,13 @@ pub fn compile(spec: &Spec, registry: &Registry, runtime: &tokio::runtime::Handl
     let header = spec.header.as_ref();
     let storage = Storage::new(header.map(|h| h.storage.clone()).unwrap_or_default());
     let state = header.map(|h| h.state.clone());
-    let context = ResolveContext { storage: storage.clone(), runtime: runtime.clone(), stage: String::new(), state };
+    let context = ResolveContext {
+        storage: storage.clone(),
+        runtime: runtime.clone(),
+        stage: String::new(),
+        tables: registry.tables.clone(),
+        state,
+    };
     let unclear = spec.stages.iter().any(|s| s.kind.is_none() || s.inputs_unclear);
     let mut compiler = Compiler { spec, registry, context, problems: Vec::new(), done: BTreeMap::new(), unclear };
     if let Some(Err(problems)) = header.map(|h| compiler.context.openable("state", &h.state)) {

@@ -63,6 +63,10 @@ pub fn type_name(data_type: &DataType) -> String {
         DataType::Date32 => "date".into(),
         DataType::Timestamp(TimeUnit::Microsecond, Some(zone)) if &**zone == "UTC" => "timestamp".into(),
         DataType::List(field) => format!("list of {}", type_name(field.data_type())),
+        DataType::Struct(fields) => {
+            let part = |f: &Arc<Field>| format!("{} {}", f.name(), type_name(f.data_type()));
+            format!("struct ({})", fields.iter().map(part).collect::<Vec<_>>().join(", "))
+        }
         other => other.to_string().to_lowercase(),
     }
 }

@@ -8,6 +8,7 @@ use super::{Input, Outputs, Resolved, StageError};
 use crate::checkpoint;
 use crate::spec::Problem;
 use crate::storage::Storage;
+use crate::tables::Tables;
 
 /// For [`StageConfig::resolve`](super::StageConfig::resolve).
 pub struct ResolveContext {
@@ -17,6 +18,8 @@ pub struct ResolveContext {
     pub runtime: tokio::runtime::Handle,
     /// The stage's name in the spec.
     pub stage: String,
+    /// Reads tables, if the program brings something that can.
+    pub tables: Option<Arc<dyn Tables>>,
     /// URL of the pipeline's state, if the spec has one.
     pub(crate) state: Option<String>,
 }

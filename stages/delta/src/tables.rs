@@ -10,13 +10,15 @@ use alluvium_engine::checkpoint::{self, Completed};
 use alluvium_engine::plan::Plan;
 use alluvium_engine::spec::{Problem, in_words};
 use alluvium_engine::stage::StageError;
-use alluvium_engine::tables::{Snapshot, TableVersion, Tables};
+use alluvium_engine::storage::Storage;
+use alluvium_engine::tables::{Rows, Snapshot, TableVersion, Tables};
 use deltalake::DeltaTable;
 use deltalake::datafusion::catalog::{MemTable, MemorySchemaProvider, SchemaProvider};
 use deltalake::datafusion::common::SchemaError;
 use deltalake::datafusion::error::DataFusionError;
 use deltalake::datafusion::execution::context::SQLOptions;
 use deltalake::datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use futures::{StreamExt, TryStreamExt};
 use tokio::sync::OnceCell;
 
 use crate::config::Delta;
@@ -46,6 +48,35 @@ impl Tables for DeltaTables {
 
     async fn open(&self, plan: &Arc<Plan>) -> Result<Box<dyn Snapshot>, StageError> {
         Ok(Box::new(Opened::new(plan).await?))
+    }
+
+    async fn read(
+        &self,
+        storage: &Storage,
+        url: &str,
+        version: Option<u64>,
+        query: &str,
+    ) -> Result<Option<Rows>, StageError> {
+        let place = Place::new(url, storage)?;
+        let Some(mut table) = place.load().await? else { return Ok(None) };
+        let newest = table.snapshot().map_err(|e| place.failed("read", e))?.version();
+        if let Some(version) = version {
+            if version > newest {
+                let message = format!("the table has no version {version}: the newest is {newest}");
+                return Err(StageError::user(message).object(place.shown()));
+            }
+            table = place.load_version(version).await.map_err(|e| place.failed("opened as it was", e))?;
+        }
+        let failed = |e: DataFusionError| StageError::external(words(&e));
+        let provider = table.table_provider().await.map_err(failed)?;
+        let context = session();
+        context.register_table("input", provider).map_err(failed)?;
+        let frame = select(&context, query).await.map_err(failed)?;
+        let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
+        let shown = place.shown();
+        let batches = frame.execute_stream().await.map_err(failed)?;
+        let batches = batches.map_err(move |e| StageError::external(words(&e)).object(shown.clone())).boxed();
+        Ok(Some(Rows { version: version.unwrap_or(newest), schema, batches }))
     }
 }
 

@@ -76,6 +76,15 @@ impl Query {
         self.schema.clone()
     }
 
+    /// The columns of the input that it needs.
+    pub fn reads(&self) -> Vec<String> {
+        let mut leaf = &self.plan;
+        while let Some(child) = leaf.children().first() {
+            leaf = child;
+        }
+        leaf.schema().fields().iter().map(|f| f.name().clone()).collect()
+    }
+
     /// The names that columns of the input have in the output; nothing if one of them is not there as it was, or if a row
     /// may become several.
     pub fn renamed(&self, columns: &[String]) -> Option<Vec<String>> {

@@ -39,6 +39,8 @@ pub(crate) struct Adder {
 
 /// An argument's values, ready to be taken row by row.
 enum Values {
+    /// Another aggregate takes them.
+    Elsewhere,
     /// Every row counts.
     Rows,
     /// Rows with a value count.
@@ -153,6 +155,9 @@ pub(crate) fn orders(columns: &[Column]) -> Result<Vec<Option<RowConverter>>, St
 }
 
 fn values(column: &Column, order: Option<&RowConverter>, batch: &RecordBatch) -> Result<Values, StageError> {
+    if column.shared.is_some() {
+        return Ok(Values::Elsewhere);
+    }
     let Some(argument) = column.arguments.first().map(|&i| batch.column(i)) else { return Ok(Values::Rows) };
     if let Some(order) = order {
         let all: Vec<ArrayRef> = column.arguments.iter().map(|&i| canonical(batch.column(i))).collect();
@@ -192,6 +197,9 @@ impl Values {
             }
             (Self::Ordered(rows, given), Total::Best(k, best)) if given.is_valid(row) => {
                 offer(*k, best, rows.row(row).data(), n);
+            }
+            (Self::Ordered(rows, given), Total::Frequencies(values)) if given.is_valid(row) => {
+                values.count(rows.row(row).data(), n);
             }
             (Self::Ordered(rows, given), Total::Values(values)) if given.is_valid(row) => {
                 count_value(values, rows.row(row).data(), n);

@@ -1,5 +1,6 @@
 //! One aggregate: its function over an argument, and how its total is kept.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use alluvium_engine::arrow::compute::SortOptions;
@@ -7,9 +8,10 @@ use alluvium_engine::arrow::datatypes::{DataType, Field, Fields, SchemaRef};
 use alluvium_engine::arrow::row::SortField;
 use alluvium_engine::spec::{Problem, type_name};
 use alluvium_engine::stage::Input;
-use alluvium_sql::{Query, quote};
+use alluvium_sql::quote;
 
 use super::definition::{Definition, Function};
+use super::selection::Selection;
 use super::totals::{Absorbing, Total};
 
 /// What an aggregate is at run time.
@@ -25,6 +27,8 @@ pub(crate) struct Column {
     /// The arguments' fields.
     pub(crate) inputs: Vec<Field>,
     pub(crate) kept: Kept,
+    /// The first aggregate that keeps the same of the same rows, if it is another one: it keeps it for both.
+    pub(crate) shared: Option<usize>,
 }
 
 /// How the total is kept.
@@ -66,6 +70,7 @@ impl Column {
             Function::Best { .. } if self.inputs.len() < 2 => list(self.input()),
             Function::Best { .. } => list(DataType::Struct(self.entry())),
             Function::Histogram { .. } => list(DataType::Struct(bucket_fields())),
+            Function::MostFrequent { .. } => list(DataType::Struct(frequency_fields(self.input()))),
         }
     }
 
@@ -77,7 +82,7 @@ impl Column {
     /// The order of values, first the best; nothing if values are only added up.
     pub(crate) fn order(&self) -> Option<Vec<SortField>> {
         let descending = match &self.function {
-            Function::Min | Function::Mode | Function::CountDistinct { .. } => false,
+            Function::Min | Function::Mode | Function::CountDistinct { .. } | Function::MostFrequent { .. } => false,
             Function::Quantile { approximate: false, .. } => false,
             Function::Max => true,
             Function::Best { greatest, .. } => *greatest,
@@ -98,6 +103,7 @@ impl Column {
             (Kept::Apart, _) => Total::Apart,
             (Kept::Within, _) => Total::Values(Default::default()),
             (Kept::Best, Function::CountDistinct { .. }) => Total::Distinct(Absorbing::Nothing),
+            (Kept::Best, Function::MostFrequent { .. }) => Total::Frequencies(Absorbing::Nothing),
             (Kept::Best, _) => Total::Best(self.wanted(), Absorbing::Nothing),
             (Kept::Sum, Function::Sum | Function::Avg) if self.input().is_floating() => Total::Float(Box::default()),
             (Kept::Sum, Function::Sum | Function::Avg) => Total::Whole(Box::default()),
@@ -109,7 +115,16 @@ impl Column {
 
     /// How many of the best are asked for.
     pub(crate) fn wanted(&self) -> u32 {
-        if let Function::Best { k, .. } = self.function { k } else { 1 }
+        if let Function::Best { k, .. } | Function::MostFrequent { k, .. } = self.function { k } else { 1 }
+    }
+
+    /// Whether what is kept for the other one, which needs the same of a row, serves this one too.
+    fn same(&self, other: &Self) -> bool {
+        let bounds =
+            |c: &Self| if let Function::Histogram { bounds } = &c.function { bounds.clone() } else { Vec::new() };
+        let form = |c: &Self| (c.kept, c.order(), bounds(c));
+        let total = self.kept == Kept::Apart || self.nothing() == other.nothing();
+        form(self) == form(other) && total && self.kept != Kept::Within
     }
 }
 
@@ -117,6 +132,26 @@ impl Column {
 pub(crate) fn bucket_fields() -> Fields {
     let bound = |name| Field::new(name, DataType::Float64, true);
     [bound("from"), bound("to"), Field::new("count", DataType::Int64, true)].into_iter().collect()
+}
+
+/// Of an entry of a list of the most frequent values.
+pub(crate) fn frequency_fields(value: DataType) -> Fields {
+    [Field::new("value", value, true), Field::new("rows", DataType::Int64, true)].into_iter().collect()
+}
+
+/// Lets aggregates that keep the same keep it once: quantiles of one column, for example.
+pub(crate) fn share(columns: &mut [Column]) {
+    // By what they need of a row; of few functions that need the same, each may keep something else.
+    let mut first: HashMap<(Vec<usize>, Option<usize>), Vec<usize>> = HashMap::new();
+    for at in 0..columns.len() {
+        let (before, rest) = columns.split_at_mut(at);
+        let Some(column) = rest.first_mut() else { continue };
+        let others = first.entry((column.arguments.clone(), column.filter)).or_default();
+        column.shared = others.iter().copied().find(|other| before.get(*other).is_some_and(|c| column.same(c)));
+        if column.shared.is_none() {
+            others.push(at);
+        }
+    }
 }
 
 fn list(item: DataType) -> DataType {
@@ -129,7 +164,7 @@ pub(crate) fn column(
     path: &str,
     input: &Input,
     session: bool,
-    selected: &mut Vec<String>,
+    selection: &mut Selection<'_>,
 ) -> Result<Column, Vec<Problem>> {
     let below = |problems: Vec<Problem>| {
         let place = |p: Problem| Problem { path: path.split('.').map(Into::into).chain(p.path.clone()).collect(), ..p };
@@ -137,18 +172,14 @@ pub(crate) fn column(
     };
     let (function, argument, name) = definition.function().map_err(below)?;
     let mut problems = Vec::new();
-    let mut select = |text: String| {
-        selected.push(format!("{text} AS _c{}", selected.len()));
-        selected.len() - 1
-    };
     let mut arguments = Vec::new();
     if !(function == Function::Count && argument.trim() == "*") {
         let place = format!("{path}.{name}");
-        match expression(argument, &input.schema, &place, false) {
+        match selection.expression(argument, &place, false) {
             Err(problem) => problems.push(problem),
             Ok(found) => match wanted(&function, &found) {
-                Ok(Some(cast)) => arguments.push(select(format!("CAST(({argument}) AS {cast})"))),
-                Ok(None) => arguments.push(select(format!("({argument})"))),
+                Ok(Some(cast)) => arguments.push(selection.place(format!("CAST(({argument}) AS {cast})"))),
+                Ok(None) => arguments.push(selection.place(format!("({argument})"))),
                 Err(message) => problems.push(Problem::field(&place, message).label("of the wrong type")),
             },
         }
@@ -159,7 +190,7 @@ pub(crate) fn column(
             Ok(field) if field.data_type().is_nested() || name == "value" => {
                 problems.push(Problem::field(&place, format!("`{name}` cannot be an entry's column")).label("here"));
             }
-            Ok(_) => arguments.push(select(quote(name))),
+            Ok(_) => arguments.push(selection.place(quote(name))),
             Err(_) => problems.push(
                 Problem::field(&place, format!("there is no column `{name}`")).label("not a column").suggest(
                     name,
@@ -171,9 +202,9 @@ pub(crate) fn column(
     }
     let mut filter = None;
     if let Some(condition) = &definition.filter {
-        match expression(condition, &input.schema, &format!("{path}.where"), true) {
+        match selection.expression(condition, &format!("{path}.where"), true) {
             Err(problem) => problems.push(problem),
-            Ok(_) => filter = Some(select(format!("({condition})"))),
+            Ok(_) => filter = Some(selection.place(format!("({condition})"))),
         }
     }
     let kept = kept(&function, input.changes.is_none(), session);
@@ -188,9 +219,15 @@ pub(crate) fn column(
         );
     }
     match kept {
-        Some(kept) if problems.is_empty() => {
-            Ok(Column { function, arguments, filter, with: definition.with.clone(), inputs: Vec::new(), kept })
-        }
+        Some(kept) if problems.is_empty() => Ok(Column {
+            function,
+            arguments,
+            filter,
+            with: definition.with.clone(),
+            inputs: Vec::new(),
+            kept,
+            shared: None,
+        }),
         _ => Err(problems),
     }
 }
@@ -198,10 +235,12 @@ pub(crate) fn column(
 fn kept(function: &Function, appends: bool, session: bool) -> Option<Kept> {
     let all = if session { Kept::Within } else { Kept::Apart };
     Some(match function {
-        Function::CountDistinct { approximate: true } => return appends.then_some(Kept::Best),
+        Function::CountDistinct { approximate: true } | Function::MostFrequent { approximate: true, .. } => {
+            return appends.then_some(Kept::Best);
+        }
         Function::Min | Function::Max | Function::Best { .. } if appends => Kept::Best,
-        Function::Min | Function::Max | Function::Best { .. } | Function::Mode | Function::CountDistinct { .. } => all,
-        Function::Quantile { approximate: false, .. } => all,
+        Function::Min | Function::Max | Function::Best { .. } | Function::Mode | Function::MostFrequent { .. } => all,
+        Function::CountDistinct { .. } | Function::Quantile { approximate: false, .. } => all,
         _ => Kept::Sum,
     })
 }
@@ -224,15 +263,4 @@ fn wanted(function: &Function, found: &DataType) -> Result<Option<&'static str>,
         _ if found.is_nested() => Err(format!("values of type {} have no order", type_name(found))),
         _ => Ok(None),
     }
-}
-
-/// Plans one expression by itself, so that a problem is shown where it stands; gives its type.
-pub(crate) fn expression(text: &str, input: &SchemaRef, path: &str, condition: bool) -> Result<DataType, Problem> {
-    let query = Query::plan(&format!("SELECT ({text}) AS x FROM input"), input).map_err(|r| r.problem(path))?;
-    let found = query.schema().fields().first().map_or(DataType::Null, |f| f.data_type().clone());
-    if condition && found != DataType::Boolean {
-        return Err(Problem::field(path, format!("a condition is true or false, this is a {}", type_name(&found)))
-            .label("not a condition"));
-    }
-    Ok(found)
 }

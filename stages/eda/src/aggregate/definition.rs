@@ -39,6 +39,10 @@ pub(crate) struct Definition {
     /// The most frequent value of a SQL expression; of equally frequent ones the least.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mode: Option<String>,
+    /// The `k` most frequent values of a SQL expression: a list of `value` and `rows`, the most frequent first; of equally
+    /// frequent ones the least first. Exact, with every value kept as state; with `approximate` only while there are few.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) most_frequent: Option<String>,
     /// The `k` greatest values of a SQL expression, as a list; with `with`, a list of the values and these columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) top_k: Option<String>,
@@ -53,7 +57,7 @@ pub(crate) struct Definition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1))]
     pub(crate) at: Option<f64>,
-    /// For `top_k` and `bottom_k`: how many.
+    /// For `most_frequent`, `top_k` and `bottom_k`: how many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub(crate) k: Option<u32>,
@@ -64,7 +68,8 @@ pub(crate) struct Definition {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) bounds: Vec<f64>,
     /// For `count_distinct` (HyperLogLog, error about 1.6 %, at most 4 KiB a group, only of rows that are never taken away)
-    /// and `quantile` (within 1 % of the value): little state, and an estimate.
+    /// and `quantile` (within 1 % of the value): little state, and an estimate. For `most_frequent` (only of rows that are
+    /// never taken away): exact up to 4,096 different values a group, and NULL from then on.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) approximate: bool,
     /// SQL condition: only these rows count.
@@ -85,6 +90,7 @@ pub(crate) enum Function {
     Max,
     Quantile { at: f64, approximate: bool },
     Mode,
+    MostFrequent { k: u32, approximate: bool },
     Best { k: u32, greatest: bool },
     Histogram { bounds: Vec<f64> },
 }
@@ -105,6 +111,7 @@ impl Definition {
             (Function::Max, &self.max, "max"),
             (Function::Quantile { at: self.at.unwrap_or(0.5), approximate }, &self.quantile, "quantile"),
             (Function::Mode, &self.mode, "mode"),
+            (Function::MostFrequent { k: self.k.unwrap_or(0), approximate }, &self.most_frequent, "most_frequent"),
             (best(true), &self.top_k, "top_k"),
             (best(false), &self.bottom_k, "bottom_k"),
             (Function::Histogram { bounds: self.bounds.clone() }, &self.histogram, "histogram"),
@@ -118,8 +125,8 @@ impl Definition {
                 if problems.is_empty() { Ok(one.clone()) } else { Err(problems) }
             }
             [] => Err(vec![Problem::new("an aggregate needs a function").label("no function").help(
-                "one of count, count_distinct, sum, avg, variance, stddev, min, max, quantile, mode, top_k, bottom_k, \
-                     histogram; for example `{ count: \"*\" }`",
+                "one of count, count_distinct, sum, avg, variance, stddev, min, max, quantile, mode, most_frequent, \
+                     top_k, bottom_k, histogram; for example `{ count: \"*\" }`",
             )]),
             _ => Err(vec![
                 Problem::new("an aggregate has one function").label("several functions").help("make a column of each"),
@@ -130,16 +137,17 @@ impl Definition {
     /// Fields that belong to another function, or are missing.
     fn fitting(&self, name: &str) -> Vec<Problem> {
         let best = matches!(name, "top_k" | "bottom_k");
+        let several = best || name == "most_frequent";
         let mut problems: Vec<Problem> = [
             ("at", self.at.is_some(), name == "quantile", "quantile"),
-            ("k", self.k.is_some(), best, "top_k and bottom_k"),
+            ("k", self.k.is_some(), several, "most_frequent, top_k and bottom_k"),
             ("with", !self.with.is_empty(), best, "top_k and bottom_k"),
             ("bounds", !self.bounds.is_empty(), name == "histogram", "histogram"),
             (
                 "approximate",
                 self.approximate,
-                matches!(name, "quantile" | "count_distinct"),
-                "count_distinct and quantile",
+                matches!(name, "quantile" | "count_distinct" | "most_frequent"),
+                "count_distinct, quantile and most_frequent",
             ),
         ]
         .into_iter()
@@ -148,7 +156,7 @@ impl Definition {
             Problem::field(field, format!("`{field}` is for {of}")).label("no effect here").help("remove it")
         })
         .collect();
-        if best && self.k.is_none() {
+        if several && self.k.is_none() {
             problems.push(Problem::field(name, format!("`{name}` needs `k`")).label("how many?").help("add `k: 10`"));
         }
         if name == "histogram" && (self.bounds.len() < 2 || !self.bounds.is_sorted_by(|a, b| a < b)) {

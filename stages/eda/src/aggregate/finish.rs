@@ -6,20 +6,20 @@ use alluvium_engine::arrow::array::{
     Array, ArrayRef, Float64Array, Int64Array, ListArray, RecordBatch, StructArray, TimestampMicrosecondArray,
     new_null_array,
 };
-use alluvium_engine::arrow::buffer::OffsetBuffer;
+use alluvium_engine::arrow::buffer::{NullBuffer, OffsetBuffer};
 use alluvium_engine::arrow::datatypes::{DataType, Field, SchemaRef};
 use alluvium_engine::arrow::row::RowConverter;
 use alluvium_engine::stage::{StageError, with_diff};
 
 use super::add::orders;
 use super::buckets;
-use super::column::{Column, bucket_fields};
+use super::column::{Column, Kept, bucket_fields, frequency_fields};
 use super::definition::Function;
 use super::exact;
-use super::found::{best, found};
+use super::found::{best, found, frequent};
 use super::keys::{Group, form};
 use super::shape::Shape;
-use super::totals::{Total, Totals, Value};
+use super::totals::{Absorbing, Total, Totals, Value};
 use crate::form::{Form, broken};
 
 /// A row of the output: its group, the end of its window if it has one, its totals, and how often it comes or goes.
@@ -57,7 +57,7 @@ impl Finisher {
         }
         columns.extend(self.keys.decode(rows.iter().map(|((key, _), ..)| key))?);
         for (at, (column, order)) in self.columns.iter().zip(&self.orders).enumerate() {
-            let totals: Vec<&Total> = rows.iter().filter_map(|(_, _, t, _)| t.parts.get(at)).collect();
+            let totals: Vec<&Total> = rows.iter().filter_map(|(_, _, t, _)| t.parts.get(held(at, column))).collect();
             columns.push(finish(column, order.as_ref(), &totals)?);
         }
         columns.push(Arc::new(rows.iter().map(|(.., n)| *n).collect::<Int64Array>()));
@@ -65,8 +65,16 @@ impl Finisher {
     }
 }
 
+/// Where the total of an aggregate is: values that are kept apart have come to one for each.
+fn held(at: usize, column: &Column) -> usize {
+    column.shared.filter(|_| column.kept != Kept::Apart).unwrap_or(at)
+}
+
 fn finish(column: &Column, order: Option<&RowConverter>, totals: &[&Total]) -> Result<ArrayRef, StageError> {
     let Some(order) = order else { return numbers(column, totals) };
+    if let Function::MostFrequent { k, .. } = column.function {
+        return frequencies(column, k, order, totals);
+    }
     let mut lists = Vec::with_capacity(totals.len());
     let mut counts = Vec::with_capacity(totals.len());
     for total in totals {
@@ -113,6 +121,32 @@ fn listed(column: &Column, order: &RowConverter, lists: &[Vec<Value>]) -> Result
         _ => Arc::new(StructArray::try_new(column.entry(), arrays, None).map_err(broken)?),
     };
     list(items, lists.iter().map(Vec::len))
+}
+
+/// The most frequent values of each row; NULL where they have become too many to be kept.
+fn frequencies(column: &Column, k: u32, order: &RowConverter, totals: &[&Total]) -> Result<ArrayRef, StageError> {
+    let lists = totals.iter().map(|total| {
+        Ok(match total {
+            Total::Counted(values) => Some(values.clone()),
+            Total::Frequencies(Absorbing::Gone) => None,
+            Total::Frequencies(values) => Some(frequent(k, values.get().into_iter().flatten().map(|(v, n)| (v, *n)))),
+            Total::Values(values) => match found(column, order, values.iter().map(|(v, n)| (v, *n)))? {
+                Total::Counted(values) => Some(values),
+                _ => return Err(StageError::internal("values have come to nothing")),
+            },
+            _ => return Err(StageError::internal("an aggregate is kept in another form than planned")),
+        })
+    });
+    let lists = lists.collect::<Result<Vec<_>, StageError>>()?;
+    let all = || lists.iter().flatten().flatten();
+    let parser = order.parser();
+    let mut arrays = order.convert_rows(all().map(|(value, _)| parser.parse(value))).map_err(broken)?;
+    arrays.push(Arc::new(all().map(|(_, n)| *n).collect::<Int64Array>()));
+    let items = StructArray::try_new(frequency_fields(column.input()), arrays, None).map_err(broken)?;
+    let nulls: NullBuffer = lists.iter().map(Option::is_some).collect();
+    let offsets = OffsetBuffer::from_lengths(lists.iter().map(|list| list.as_ref().map_or(0, Vec::len)));
+    let field = Arc::new(Field::new("item", items.data_type().clone(), true));
+    Ok(Arc::new(ListArray::try_new(field, offsets, Arc::new(items), Some(nulls)).map_err(broken)?))
 }
 
 fn list(items: ArrayRef, lengths: impl Iterator<Item = usize>) -> Result<ArrayRef, StageError> {

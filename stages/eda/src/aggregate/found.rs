@@ -1,5 +1,7 @@
 //! Aggregates of all values of a group.
 
+use std::cmp::Reverse;
+
 use alluvium_engine::arrow::array::AsArray;
 use alluvium_engine::arrow::datatypes::Float64Type;
 use alluvium_engine::arrow::row::RowConverter;
@@ -19,17 +21,26 @@ pub(crate) fn found<'v>(
     let values = values.filter(|(_, n)| *n > 0);
     Ok(match column.function {
         Function::CountDistinct { .. } => Total::Count(i64::try_from(values.count()).unwrap_or(i64::MAX)),
-        Function::Mode => {
-            // Of equally frequent values the first one, that is the least.
-            let most = values.reduce(|best, next| if next.1 > best.1 { next } else { best });
-            Total::Found(most.into_iter().map(|(value, _)| value.clone()).collect())
-        }
+        Function::Mode => Total::Found(frequent(1, values).into_iter().map(|(value, _)| value).collect()),
+        Function::MostFrequent { k, .. } => Total::Counted(frequent(k, values)),
         Function::Quantile { at, .. } => {
             let value = quantile(order, values, at)?;
             Total::Found(value.map(|v| Value::from(v.to_le_bytes())).into_iter().collect())
         }
         _ => Total::Found(best(column.wanted(), values)),
     })
+}
+
+/// The `k` most frequent values, the most frequent first; of equally frequent ones the first, that is the least.
+pub(crate) fn frequent<'v>(k: u32, values: impl Iterator<Item = (&'v Value, i64)>) -> Vec<(Value, i64)> {
+    let mut all: Vec<(Reverse<i64>, &Value)> = values.map(|(value, n)| (Reverse(n), value)).collect();
+    let k = usize::try_from(k).unwrap_or(usize::MAX);
+    if k < all.len() {
+        all.select_nth_unstable(k);
+        all.truncate(k);
+    }
+    all.sort_unstable();
+    all.into_iter().map(|(Reverse(n), value)| (value.clone(), n)).collect()
 }
 
 /// The first `k` values.

@@ -15,6 +15,7 @@ mod arrange;
 mod buckets;
 mod column;
 mod definition;
+mod distinct;
 mod emit;
 mod exact;
 mod finish;
@@ -24,6 +25,7 @@ mod late;
 mod lookup;
 mod operator;
 mod parts;
+mod selection;
 mod shape;
 mod state;
 mod totals;
@@ -36,10 +38,16 @@ use alluvium_engine::stage::{
 };
 use indexmap::IndexMap;
 
-use definition::{Definition, Key};
+use definition::Key;
+
+pub(crate) use column::frequency_fields;
+pub(crate) use definition::Definition;
 pub(crate) use operator::AggregateOperator;
+pub(crate) use selection::expression;
 use shape::Shape;
-use window::{OnLate, Window};
+pub(crate) use shape::WINDOW;
+use window::OnLate;
+pub(crate) use window::Window;
 
 /// Groups rows by key, and by windows of time if asked to, and keeps aggregates of each group, epoch by epoch, over restarts.
 /// Its rows are changes: a group that has changed is taken away as it was and added as it is, so send it to a table with
@@ -124,6 +132,11 @@ impl Aggregate {
             |(name, expression): &(&str, String)| Key::Expression([((*name).to_owned(), expression.clone())].into());
         let count = Definition { count: Some("*".into()), ..Definition::default() };
         Self { by: by.iter().map(key).collect(), window: None, filter, columns: [("n".to_owned(), count)].into() }
+    }
+
+    /// Aggregates of all rows, or of those of each window.
+    pub(crate) fn of_all(columns: IndexMap<String, Definition>, window: Option<Window>) -> Self {
+        Self { by: Vec::new(), window, filter: None, columns }
     }
 
     /// The running stage. `retold`: what is restored comes out as well, at epoch 0.

@@ -18,6 +18,7 @@ use super::add::{Adder, GroupValue};
 use super::add_up::{Intake, add_up, watch};
 use super::arrange::{Route, by_key, by_self, reduce};
 use super::column::{Column, Kept};
+use super::distinct::distinct;
 use super::emit::{Emitter, Inputs, emit};
 use super::keys::{Group, Key};
 use super::late::{Latecomers, Watermarks};
@@ -103,8 +104,7 @@ impl Operator for AggregateOperator {
         let counted = counted.map(CountTotal::count_total);
         let mut groups = groups.as_collection();
         if let Some(counted) = &counted {
-            let distinct = values::distinct(counted.clone(), &columns);
-            groups = groups.concat(as_differences(distinct));
+            groups = groups.inner.concat(distinct(counted.clone(), &columns)).as_collection();
         }
         let arranged = by_self(groups, "groups", |group: &Group| by_key(&group.0));
         let group_trace = arranged.trace.clone();
@@ -153,6 +153,8 @@ impl AggregateOperator {
                 match &mut change {
                     Change::Watermark(time) => watermark = Some(*time),
                     Change::Group(_, Some(totals)) => without_apart(totals, &self.shape.columns),
+                    // Written when it did not yet share with another one.
+                    Change::Value((_, column, _), _) if shared(&self.shape.columns, *column).is_some() => continue,
                     _ => {}
                 }
                 mine.push(change);
@@ -162,20 +164,17 @@ impl AggregateOperator {
     }
 }
 
-/// Totals without the numbers that are found from values: these come from the values again.
+/// Totals without the numbers that are found from values, which come from the values again, or kept for another aggregate.
 pub(crate) fn without_apart(totals: &mut Totals, columns: &[Column]) {
-    for (total, column) in totals.parts.iter_mut().zip(columns).filter(|(_, c)| c.kept == Kept::Apart) {
+    let not_kept = |c: &Column| c.kept == Kept::Apart || c.shared.is_some();
+    for (total, column) in totals.parts.iter_mut().zip(columns).filter(|(_, c)| not_kept(c)) {
         *total = column.nothing();
     }
 }
 
-/// Moves totals from the data to the difference.
-fn as_differences<'scope>(updates: Groups<'scope>) -> VecCollection<'scope, Epoch, Group, Totals> {
-    use timely::dataflow::operators::vec::Map;
-    updates
-        .inner
-        .map(|((group, totals), epoch, diff)| (group, epoch, if diff < 0 { totals.negated() } else { totals }))
-        .as_collection()
+/// The aggregate that keeps the values of this one, if it is another one.
+fn shared(columns: &[Column], column: u16) -> Option<usize> {
+    columns.get(usize::from(column)).and_then(|c| c.shared)
 }
 
 /// Groups as rows: a window is kept under its end.

@@ -1,5 +1,6 @@
 //! Everything that is known at plan time, and the query that computes what the aggregates need of a row.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use alluvium_engine::arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
@@ -8,8 +9,9 @@ use alluvium_engine::stage::{DIFF, Input};
 use alluvium_sql::{Query, quote};
 
 use super::Aggregate;
-use super::column::{Column, column, expression};
+use super::column::{Column, column, share};
 use super::definition::Key;
+use super::selection::{Selection, expression};
 use super::window::{OnLate, Windows, micros};
 
 /// Columns of the output that say which window a row is of.
@@ -55,6 +57,7 @@ impl Shape {
         if let Some(window) = &config.window {
             selected.push(format!("{} AS _time", quote(&window.time)));
         }
+        let mut selection = Selection::new(schema, selected);
         let session = window.is_some_and(|w| matches!(w.windows, Windows::Session { .. }));
         let taken: Vec<&str> = config.by.iter().map(Key::name).chain(window.iter().flat_map(|_| WINDOW)).collect();
         let mut columns = Vec::new();
@@ -67,7 +70,7 @@ impl Shape {
                         .help("give the aggregate another name"),
                 );
             }
-            match column(definition, &path, input, session, &mut selected) {
+            match column(definition, &path, input, session, &mut selection) {
                 Ok(column) => columns.push(column),
                 Err(more) => problems.extend(more),
             }
@@ -76,8 +79,7 @@ impl Shape {
             return Err(problems);
         }
         let condition = config.filter.as_ref().map(|f| format!(" WHERE {f}")).unwrap_or_default();
-        let selected = if selected.is_empty() { vec!["1 AS _all".to_owned()] } else { selected };
-        let sql = format!("SELECT {} FROM input{condition}", selected.join(", "));
+        let sql = format!("SELECT {} FROM input{condition}", selection.text());
         let query = Query::plan(&sql, schema).map_err(|r| vec![r.problem("columns")])?;
         let projected = query.schema();
         let mut fields: Vec<Field> =
@@ -87,6 +89,7 @@ impl Shape {
             column.typed(&projected);
             fields.push(Field::new(name, column.output(), !column.counts()));
         }
+        share(&mut columns);
         Ok(Self { query, columns, output: Arc::new(Schema::new(fields)), keys: config.by.len(), window })
     }
 
@@ -110,7 +113,13 @@ impl Shape {
 
     /// Types of keys and arguments: part of what the state means.
     pub(crate) fn types(&self) -> Vec<String> {
-        self.query.schema().fields().iter().map(|f| f.data_type().to_string()).collect()
+        let projected = self.query.schema();
+        let first = self.keys + usize::from(self.window.is_some());
+        let mut places: Vec<usize> = (0..first).collect();
+        places.extend(self.columns.iter().flat_map(|c| c.arguments.iter().chain(&c.filter)));
+        let known: HashSet<usize> = places.iter().copied().collect();
+        let rest: Vec<usize> = (0..projected.fields().len()).filter(|at| !known.contains(at)).collect();
+        places.into_iter().chain(rest).map(|at| projected.field(at).data_type().to_string()).collect()
     }
 }
 

@@ -45,6 +45,10 @@ pub(crate) enum Total {
     Apart,
     /// The value that an aggregate of values has come to, and for a list of the best all of them.
     Found(Vec<Value>),
+    /// How often there is each value, while they are few; gone once they are many.
+    Frequencies(Absorbing<BTreeMap<Value, i64>>),
+    /// Values and how often they are there, as an aggregate of values has found them.
+    Counted(Vec<(Value, i64)>),
 }
 
 /// Something that can only grow, until its group goes.
@@ -55,6 +59,29 @@ pub(crate) enum Absorbing<T> {
     Some(T),
     /// Whatever is added to it is gone as well.
     Gone,
+}
+
+/// With more different values, [`Total::Frequencies`] are gone. A limit on what is kept, and no sketch: whatever the order
+/// in which parts are added up, the result is the same, and so what was given can be taken away as it was.
+const MOST_DIFFERENT: usize = 4_096;
+
+impl Absorbing<BTreeMap<Value, i64>> {
+    /// Counts a value.
+    pub(crate) fn count(&mut self, value: &[u8], n: i64) {
+        if let Self::Nothing = self {
+            *self = Self::Some(BTreeMap::new());
+        }
+        if let Self::Some(values) = self {
+            count_value(values, value, n);
+        }
+        self.limited();
+    }
+
+    fn limited(&mut self) {
+        if self.get().is_some_and(|values| values.len() > MOST_DIFFERENT) {
+            *self = Self::Gone;
+        }
+    }
 }
 
 impl<T: Clone> Absorbing<T> {
@@ -131,10 +158,10 @@ impl Total {
             (Self::Best(k, a), Self::Best(_, b)) => a.add(b, |mine, more| merge_best(*k, mine, more)),
             (Self::Buckets(a), Self::Buckets(b)) => merge_buckets(a, b),
             (Self::Distinct(a), Self::Distinct(b)) => a.add(b, Sketch::merge),
-            (Self::Values(a), Self::Values(b)) => {
-                for (value, n) in b {
-                    count_value(a, value, *n);
-                }
+            (Self::Values(a), Self::Values(b)) => count_all(a, b),
+            (Self::Frequencies(a), Self::Frequencies(b)) => {
+                a.add(b, count_all);
+                a.limited();
             }
             // Totals of one stage have one shape.
             _ => {}
@@ -154,6 +181,8 @@ impl Total {
             Self::Values(values) => Self::Values(values.iter().map(|(value, n)| (value.clone(), -n)).collect()),
             Self::Apart => Self::Apart,
             Self::Found(_) => Self::Found(Vec::new()),
+            Self::Frequencies(values) => Self::Frequencies(values.taken()),
+            Self::Counted(_) => Self::Counted(Vec::new()),
         }
     }
 
@@ -169,6 +198,8 @@ impl Total {
             Self::Values(values) => values.is_empty(),
             Self::Apart => true,
             Self::Found(values) => values.is_empty(),
+            Self::Frequencies(values) => values.get().is_none(),
+            Self::Counted(values) => values.is_empty(),
         }
     }
 }
@@ -180,6 +211,10 @@ pub(crate) fn count_value(values: &mut BTreeMap<Value, i64>, value: &[u8], n: i6
         None if n != 0 => drop(values.insert(value.into(), n)),
         None => {}
     }
+}
+
+fn count_all(mine: &mut BTreeMap<Value, i64>, more: &BTreeMap<Value, i64>) {
+    more.iter().for_each(|(value, n)| count_value(mine, value, *n));
 }
 
 /// Keeps the first values whose counts add up to `k`.

@@ -41,23 +41,15 @@ fn by_part(((group, _), part): &Part) -> u64 {
     by_key(&group.0).wrapping_add(*part)
 }
 
-/// Distinct values as what they add to the totals of their groups.
-pub(crate) fn distinct<'scope>(
-    counted: Counted<'scope>,
-    columns: &[Column],
-) -> VecCollection<'scope, Epoch, (Group, Totals), isize> {
-    let nothing = Totals { rows: 0, parts: columns.iter().map(Column::nothing).collect() };
-    let wanted: Vec<bool> =
-        columns.iter().map(|c| c.kept == Kept::Apart && matches!(c.function, Function::CountDistinct { .. })).collect();
-    counted.filter(move |((_, column, _), n)| *n > 0 && wanted.get(usize::from(*column)).copied().unwrap_or(false)).map(
-        move |((group, column, _), _)| {
-            let mut totals = nothing.clone();
-            if let Some(Total::Count(n)) = totals.parts.get_mut(usize::from(column)) {
-                *n = 1;
-            }
-            (group, totals)
-        },
-    )
+/// For each aggregate whose values are kept apart, those that ask for them: itself, and those that share them.
+pub(crate) fn asking(columns: &[Column], wanted: fn(&Function) -> bool) -> Vec<Vec<u16>> {
+    let mut who = vec![Vec::new(); columns.len()];
+    for (at, column) in columns.iter().enumerate().filter(|(_, c)| c.kept == Kept::Apart && wanted(&c.function)) {
+        if let (Some(who), Ok(at)) = (who.get_mut(column.shared.unwrap_or(at)), u16::try_from(at)) {
+            who.push(at);
+        }
+    }
+    who
 }
 
 /// The pieces that decide the aggregates of values; nothing if there is none but distinct counts.
@@ -65,25 +57,24 @@ pub(crate) fn pieces<'scope>(
     counted: Counted<'scope>,
     columns: &[Column],
 ) -> Option<VecCollection<'scope, Epoch, (Group, Piece), isize>> {
-    let of = |wanted: fn(&Function) -> bool| -> Vec<bool> {
-        columns.iter().map(|c| c.kept == Kept::Apart && wanted(&c.function)).collect()
-    };
-    let has = |flags: &[bool], column: u16| flags.get(usize::from(column)).copied().unwrap_or(false);
-    let all = of(|f| matches!(f, Function::Quantile { .. }));
-    let modes = of(|f| matches!(f, Function::Mode));
-    let firsts = of(|f| matches!(f, Function::Min | Function::Max | Function::Best { .. }));
+    let all = asking(columns, |f| matches!(f, Function::Quantile { .. }));
+    let modes = asking(columns, |f| matches!(f, Function::Mode | Function::MostFrequent { .. }));
+    let firsts = asking(columns, |f| matches!(f, Function::Min | Function::Max | Function::Best { .. }));
+    let some = |who: &[Vec<u16>]| who.iter().any(|who| !who.is_empty());
     let wanted: Vec<u32> = columns.iter().map(Column::wanted).collect();
     let counted = counted.filter(|(_, n)| *n > 0);
     let piece = |((group, column, value), n): (GroupValue, isize)| (group, Piece::Value(column, value, n as i64));
     let mut pieces = Vec::new();
-    if all.contains(&true) {
-        pieces.push(counted.clone().filter(move |((_, column, _), _)| has(&all, *column)).map(piece));
+    if some(&all) {
+        // Whoever asks for all of them finds them under the first number.
+        let asked = move |column: u16| all.get(usize::from(column)).is_some_and(|who| !who.is_empty());
+        pieces.push(counted.clone().filter(move |((_, column, _), _)| asked(*column)).map(piece));
     }
-    if firsts.contains(&true) {
-        let mut left = counted
-            .clone()
-            .filter(move |((_, column, _), _)| has(&firsts, *column))
-            .map(|((group, column, value), n)| (((group, column), hash(&value)), (value, n)));
+    if some(&firsts) {
+        let mut left = counted.clone().flat_map(move |((group, column, value), n)| {
+            let who = firsts.get(usize::from(column)).cloned().unwrap_or_default();
+            who.into_iter().map(move |at| (((group.clone(), at), hash(&value)), (value.clone(), n)))
+        });
         for bits in ROUNDS {
             let wanted = wanted.clone();
             let parts = left.map(move |((group, hash), value)| ((group, hash & ((1 << bits) - 1)), value));
@@ -100,14 +91,17 @@ pub(crate) fn pieces<'scope>(
         }
         pieces.push(left.map(move |(((group, column), _), (value, n))| piece(((group, column, value), n))));
     }
-    if modes.contains(&true) {
-        let mut left = counted
-            .filter(move |((_, column, _), _)| has(&modes, *column))
-            .map(|((group, column, value), n)| (((group, column), hash(&value)), (Reverse(n), value)));
+    if some(&modes) {
+        let mut left = counted.flat_map(move |((group, column, value), n)| {
+            let who = modes.get(usize::from(column)).cloned().unwrap_or_default();
+            who.into_iter().map(move |at| (((group.clone(), at), hash(&value)), (Reverse(n), value.clone())))
+        });
         for bits in ROUNDS {
+            let wanted = wanted.clone();
             let parts = left.map(move |((group, hash), value)| ((group, hash & ((1 << bits) - 1)), value));
-            left = reduce(parts, "the most frequent of a part", by_part, |_, values, out| {
-                out.extend(values.first().map(|(first, _)| ((*first).clone(), 1)));
+            left = reduce(parts, "the most frequent of a part", by_part, move |((_, column), _), values, out| {
+                let k = wanted.get(usize::from(*column)).copied().unwrap_or(1) as usize;
+                out.extend(values.iter().take(k).map(|(value, _)| ((*value).clone(), 1)));
             });
         }
         pieces.push(left.map(move |(((group, column), _), (Reverse(n), value))| piece(((group, column, value), n))));
@@ -145,7 +139,7 @@ pub(crate) fn put_together<'scope>(
     ))
 }
 
-/// `values` by column, in the order of bytes.
+/// `values` by column, in the order of bytes. Under the number of an aggregate may be more of its values than it asked for.
 fn fill(
     totals: &mut Totals,
     values: &[(u16, &Value, i64)],
@@ -154,10 +148,17 @@ fn fill(
 ) -> Result<(), StageError> {
     for (at, ((total, column), order)) in totals.parts.iter_mut().zip(columns).zip(orders).enumerate() {
         if let (Total::Apart, Some(order)) = (&total, order) {
-            let mine =
-                values.iter().filter(|(column, ..)| usize::from(*column) == at).map(|(_, value, n)| (*value, *n));
+            let at = match column.function {
+                Function::Quantile { .. } => column.shared.unwrap_or(at),
+                _ => at,
+            };
+            let first = values.partition_point(|(column, ..)| usize::from(*column) < at);
+            let mine = values.iter().skip(first).take_while(|(column, ..)| usize::from(*column) == at);
+            let mine = mine.map(|(_, value, n)| (*value, *n));
             *total = match column.function {
-                Function::Mode | Function::Quantile { .. } => found(column, order, mine)?,
+                Function::Mode | Function::MostFrequent { .. } | Function::Quantile { .. } => {
+                    found(column, order, mine)?
+                }
                 _ => Total::Found(best(column.wanted(), mine)),
             };
         }
