@@ -14,6 +14,7 @@ mod add_up;
 mod arrange;
 mod buckets;
 mod column;
+mod count;
 mod definition;
 mod distinct;
 mod emit;

@@ -11,13 +11,13 @@ use differential_dataflow::trace::implementations::KeySpine;
 use differential_dataflow::{AsCollection, VecCollection};
 use timely::dataflow::Stream;
 use timely::dataflow::operators::generic::operator::empty;
-use timely::dataflow::operators::vec::Filter;
 use timely::dataflow::operators::{Concat, ConnectLoop, Feedback};
 
 use super::add::{Adder, GroupValue};
 use super::add_up::{Intake, add_up, watch};
 use super::arrange::{Route, by_key, by_self, reduce};
 use super::column::{Column, Kept};
+use super::count::count_changed;
 use super::distinct::distinct;
 use super::emit::{Emitter, Inputs, emit};
 use super::keys::{Group, Key};
@@ -108,12 +108,11 @@ impl Operator for AggregateOperator {
         }
         let arranged = by_self(groups, "groups", |group: &Group| by_key(&group.0));
         let group_trace = arranged.trace.clone();
-        let mut groups: Groups<'scope> = arranged.count_total();
         let session = window.is_some_and(|w| matches!(w.windows, Windows::Session { .. }));
-        if !apart && !session && times.is_none() && !retold {
-            // What was restored is no news for anybody here.
-            groups = groups.inner.filter(|(_, epoch, _)| *epoch > 0).as_collection();
-        }
+        // Who puts together, or closes, must know what was restored.
+        let restored = apart || session || times.is_some() || retold;
+        let groups: Groups<'scope> =
+            if restored { arranged.count_total() } else { count_changed(arranged, context.faults.clone()) };
 
         let pieces = counted.as_ref().and_then(|counted| values::pieces(counted.clone(), &columns));
         let rows = match (pieces, window.map(|w| w.windows)) {
