@@ -10,11 +10,10 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::column::Column;
-use super::definition::Function;
 use super::keys::Group;
 use super::operator::GroupUpdates;
 use super::totals::{Total, Totals};
-use super::values::{Counted, asking};
+use super::values::{Counted, asking, looked_at};
 
 /// By how many values of each aggregate a group has more or less.
 type News = HashMap<Group, BTreeMap<u16, i64>>;
@@ -23,7 +22,7 @@ type News = HashMap<Group, BTreeMap<u16, i64>>;
 /// values, and totals are large where there are many aggregates.
 pub(crate) fn distinct<'scope>(counted: Counted<'scope>, columns: &[Column]) -> GroupUpdates<'scope> {
     let nothing = Totals { rows: 0, parts: columns.iter().map(Column::nothing).collect() };
-    let wanted = asking(columns, |f| matches!(f, Function::CountDistinct { .. }));
+    let wanted = asking(columns, |f| !looked_at(f));
     let mut builder = OperatorBuilder::new("distinct".into(), counted.inner.scope());
     let mut input = builder.new_input(counted.inner, Pipeline);
     let (out, totals) = builder.new_output();

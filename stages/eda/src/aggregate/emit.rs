@@ -21,6 +21,7 @@ use super::operator::{GroupTrace, GroupUpdates, Times, ValueTrace, ValueUpdates,
 use super::shape::{Shape, Timed};
 use super::state::{Change, Codec};
 use super::totals::Totals;
+use super::values::{Finder, filled};
 use super::window::Windows;
 
 /// Rows that leave at once.
@@ -57,6 +58,7 @@ struct Open {
 pub(crate) struct Emitter {
     finisher: Finisher,
     codec: Codec,
+    finder: Option<Finder>,
     columns: Vec<Column>,
     window: Option<Timed>,
     watermarks: Watermarks,
@@ -85,6 +87,7 @@ impl Emitter {
     pub(crate) fn new(
         shape: &Shape,
         codec: Codec,
+        finder: Option<Finder>,
         watermarks: Watermarks,
         worker: usize,
         retold: bool,
@@ -92,6 +95,7 @@ impl Emitter {
         Ok(Self {
             finisher: Finisher::new(shape)?,
             codec,
+            finder,
             columns: shape.columns.clone(),
             window: shape.window,
             saved: watermarks.clone().before(0),
@@ -115,12 +119,15 @@ impl Emitter {
     fn epoch(
         &mut self,
         epoch: Epoch,
-        open: Open,
+        mut open: Open,
         groups: &mut GroupTrace,
-        values: Option<&mut ValueTrace>,
+        mut values: Option<&mut ValueTrace>,
     ) -> Result<Outcome, StageError> {
         let mut outcome = Outcome::default();
         let closed = std::mem::take(&mut self.closed);
+        if let (Some(finder), Some(values), true) = (&self.finder, values.as_deref_mut(), epoch > 0 || self.retold) {
+            open.rows = self.completed(finder, &mut open, &closed, groups, values, epoch)?;
+        }
         let closes = self.window.is_some_and(|w| w.lateness.is_some());
         for (start, end, totals, n) in open.rows {
             if closed.contains(&self.kept(&start, end)) {
@@ -166,6 +173,44 @@ impl Emitter {
             outcome.state.extend(counted.into_iter().map(|(value, n)| Change::Value(value, n)));
         }
         Ok(outcome)
+    }
+
+    /// Rows with what is found from values, also of groups of which nothing else has changed.
+    fn completed(
+        &self,
+        finder: &Finder,
+        open: &mut Open,
+        closed: &HashSet<Group>,
+        groups: &mut GroupTrace,
+        values: &mut ValueTrace,
+        epoch: Epoch,
+    ) -> Result<Vec<Row>, StageError> {
+        let rows = std::mem::take(&mut open.rows);
+        let kept: Vec<Group> = rows.iter().map(|(start, end, ..)| self.kept(start, *end)).collect();
+        let known: HashSet<&Group> = kept.iter().collect();
+        let looked_at = open.values.iter().filter(|((_, column, _), ..)| finder.looks_at(*column));
+        let others = looked_at.map(|((group, ..), ..)| group).filter(|group| !known.contains(group));
+        let others: BTreeSet<(Group, i64)> = others.map(|group| (group.clone(), group.1)).collect();
+        let others = groups_between(groups, &others, epoch);
+        let changed = kept.iter().chain(others.iter().map(|(group, _)| group));
+        let changed: BTreeSet<&Group> = changed.filter(|group| !closed.contains(group)).collect();
+        let found = finder.find(values, &changed, epoch)?;
+        let mut completed = Vec::with_capacity(rows.len());
+        for ((start, end, totals, n), group) in rows.into_iter().zip(&kept) {
+            let totals = match found.get(group) {
+                Some([before, after]) => filled(totals, if n < 0 { before } else { after }),
+                None => totals,
+            };
+            completed.push((start, end, totals, n));
+        }
+        for (group, totals) in &others {
+            let Some([before, after]) = found.get(group).filter(|[before, after]| before != after) else { continue };
+            let length = if let Some(Windows::Fixed { length, .. }) = self.window.map(|w| w.windows) { length } else { 0 };
+            let start = (group.0.clone(), group.1 - length);
+            completed.push((start.clone(), group.1, filled(totals.clone(), before), -1));
+            completed.push((start, group.1, filled(totals.clone(), after), 1));
+        }
+        Ok(completed)
     }
 
     /// Takes the windows away that the watermark has passed.

@@ -70,9 +70,9 @@ pub(crate) fn values_of(trace: &mut ValueTrace, groups: &HashSet<Group>, epoch: 
     read(trace, ascending.into_iter().map(|group| (first_value(group), of(group))), epoch)
 }
 
-/// Lets what lies before an epoch be forgotten; without one everything.
+/// Lets be forgotten when things changed before an epoch, but not how they were at its beginning; without one everything.
 pub(crate) fn compact<T: TraceReader<Time = Epoch>>(trace: &mut T, first: Option<Epoch>) {
-    let frontier = Antichain::from_iter(first);
+    let frontier = Antichain::from_iter(first.map(|epoch| epoch.saturating_sub(1)));
     trace.set_logical_compaction(frontier.borrow());
     trace.set_physical_compaction(frontier.borrow());
 }

@@ -25,7 +25,7 @@ use super::late::{Latecomers, Watermarks};
 use super::shape::Shape;
 use super::state::{Change, Codec};
 use super::totals::{Totals, Value};
-use super::values;
+use super::values::Finder;
 use super::window::Windows;
 
 /// Differential's updates: what an epoch adds to a group.
@@ -64,7 +64,9 @@ impl Operator for AggregateOperator {
         let (restored, watermark) = self.restored(&codec, &context.state)?;
         let columns = self.shape.columns.clone();
         let (window, retold) = (self.shape.window, self.retold);
-        let emitter = Emitter::new(&self.shape, codec, Watermarks::new(watermark), self.worker, self.retold)?;
+        let finder = Finder::new(&columns)?;
+        let looks = finder.is_some();
+        let emitter = Emitter::new(&self.shape, codec, finder, Watermarks::new(watermark), self.worker, retold)?;
         let mut times = None;
         if let (Some(lateness), Some(column)) = (window.and_then(|w| w.lateness), self.time) {
             let (rows, latest) = watch(context, input, column, lateness);
@@ -90,10 +92,9 @@ impl Operator for AggregateOperator {
             loops = Some((groups_back, values_back));
         }
 
-        let apart = columns.iter().any(|c| c.kept == Kept::Apart);
-        let counted = apart.then(|| {
-            // What is closed must lie where its windows do; otherwise a large group is work for all workers.
-            let route: Route<GroupValue> = if times.is_some() {
+        let counted = columns.iter().any(|c| c.kept == Kept::Apart).then(|| {
+            // What is looked at together, or closed, lies on one worker; what is only counted is work for all of them.
+            let route: Route<GroupValue> = if looks || times.is_some() {
                 |value| by_key(&value.0.0)
             } else {
                 |value| by_key(&value.0.0).wrapping_add(by_key(&value.2))
@@ -101,27 +102,23 @@ impl Operator for AggregateOperator {
             by_self(values.as_collection(), "values", route)
         });
         let value_trace = counted.as_ref().map(|c| c.trace.clone());
-        let counted = counted.map(CountTotal::count_total);
-        let mut groups = groups.as_collection();
+        let counted = counted.map(|values| count_changed(values, context.faults.clone()));
         if let Some(counted) = &counted {
-            groups = groups.inner.concat(distinct(counted.clone(), &columns)).as_collection();
+            groups = groups.concat(distinct(counted.clone(), &columns));
         }
-        let arranged = by_self(groups, "groups", |group: &Group| by_key(&group.0));
+        let arranged = by_self(groups.as_collection(), "groups", |group: &Group| by_key(&group.0));
         let group_trace = arranged.trace.clone();
-        let session = window.is_some_and(|w| matches!(w.windows, Windows::Session { .. }));
+        let session = match window.map(|w| w.windows) {
+            Some(Windows::Session { gap }) => Some(gap),
+            _ => None,
+        };
         // Who puts together, or closes, must know what was restored.
-        let restored = apart || session || times.is_some() || retold;
+        let restored = session.is_some() || times.is_some() || retold;
         let groups: Groups<'scope> =
             if restored { arranged.count_total() } else { count_changed(arranged, context.faults.clone()) };
-
-        let pieces = counted.as_ref().and_then(|counted| values::pieces(counted.clone(), &columns));
-        let rows = match (pieces, window.map(|w| w.windows)) {
-            (_, Some(Windows::Session { gap })) => sessions(groups.clone(), gap),
-            (Some(pieces), window) => {
-                let totals = groups.clone().map(|(group, totals)| (group, values::Piece::Totals(totals)));
-                fixed(values::put_together(totals.concat(pieces), columns, context.faults.clone())?, window)
-            }
-            (None, window) => fixed(groups.clone(), window),
+        let rows = match session {
+            Some(gap) => sessions(groups.clone(), gap),
+            None => fixed(groups.clone(), window.map(|w| w.windows)),
         };
         let inputs = Inputs {
             rows: rows.inner,
@@ -151,7 +148,7 @@ impl AggregateOperator {
             for mut change in codec.decode(batch, |key| owner(hash(key), self.workers) == self.worker)? {
                 match &mut change {
                     Change::Watermark(time) => watermark = Some(*time),
-                    Change::Group(_, Some(totals)) => without_apart(totals, &self.shape.columns),
+                    Change::Group(_, Some(totals)) => without_shared(totals, &self.shape.columns),
                     // Written when it did not yet share with another one.
                     Change::Value((_, column, _), _) if shared(&self.shape.columns, *column).is_some() => continue,
                     _ => {}
@@ -163,10 +160,18 @@ impl AggregateOperator {
     }
 }
 
-/// Totals without the numbers that are found from values, which come from the values again, or kept for another aggregate.
+/// Totals without what goes on its own way: numbers of values, which follow the values, and what another aggregate keeps.
 pub(crate) fn without_apart(totals: &mut Totals, columns: &[Column]) {
-    let not_kept = |c: &Column| c.kept == Kept::Apart || c.shared.is_some();
-    for (total, column) in totals.parts.iter_mut().zip(columns).filter(|(_, c)| not_kept(c)) {
+    without(totals, columns, |c| c.kept == Kept::Apart || c.shared.is_some());
+}
+
+/// Totals without what another aggregate keeps: it did not yet when they were written.
+fn without_shared(totals: &mut Totals, columns: &[Column]) {
+    without(totals, columns, |c| c.kept != Kept::Apart && c.shared.is_some());
+}
+
+fn without(totals: &mut Totals, columns: &[Column], which: fn(&Column) -> bool) {
+    for (total, column) in totals.parts.iter_mut().zip(columns).filter(|(_, c)| which(c)) {
         *total = column.nothing();
     }
 }

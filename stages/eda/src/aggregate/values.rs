@@ -1,45 +1,25 @@
-//! Aggregates of all values of a group: what changes is found without looking at values that do not matter.
+//! Aggregates of all values of a group, found by looking at its values when it has changed.
 
-use std::cmp::Reverse;
-use std::rc::Rc;
+use std::collections::{BTreeMap, BTreeSet};
 
+use alluvium_engine::Epoch;
 use alluvium_engine::arrow::row::RowConverter;
-use alluvium_engine::batch::hash;
-use alluvium_engine::bridge::Faults;
+use alluvium_engine::stage::StageError;
 use differential_dataflow::VecCollection;
-use serde::{Deserialize, Serialize};
+use differential_dataflow::trace::cursor::cursor_list;
+use differential_dataflow::trace::{Cursor, TraceReader};
+use timely::progress::Antichain;
 
 use super::add::{GroupValue, orders};
-use super::arrange::{by_key, reduce};
 use super::column::{Column, Kept};
 use super::definition::Function;
-use super::found::{best, found};
+use super::found::found;
 use super::keys::Group;
+use super::operator::ValueTrace;
 use super::totals::{Total, Totals, Value};
-use alluvium_engine::Epoch;
-use alluvium_engine::stage::StageError;
 
 /// How often there is each value.
 pub(crate) type Counted<'scope> = VecCollection<'scope, Epoch, (GroupValue, isize), isize>;
-
-/// Parts of a group's row.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(crate) enum Piece {
-    Totals(Totals),
-    /// Of an aggregate, by its number: a value, and how often it is there.
-    Value(u16, Value, i64),
-}
-
-/// Groups of values are cut into parts by a hash, and the best of the parts compete again: so a change looks at hundreds of
-/// values and not at all of its group. Bits that are left after each round.
-const ROUNDS: [u32; 2] = [12, 6];
-
-/// A part of the values of an aggregate: a large group is work for all workers.
-type Part = ((Group, u16), u64);
-
-fn by_part(((group, _), part): &Part) -> u64 {
-    by_key(&group.0).wrapping_add(*part)
-}
 
 /// For each aggregate whose values are kept apart, those that ask for them: itself, and those that share them.
 pub(crate) fn asking(columns: &[Column], wanted: fn(&Function) -> bool) -> Vec<Vec<u16>> {
@@ -52,116 +32,103 @@ pub(crate) fn asking(columns: &[Column], wanted: fn(&Function) -> bool) -> Vec<V
     who
 }
 
-/// The pieces that decide the aggregates of values; nothing if there is none but distinct counts.
-pub(crate) fn pieces<'scope>(
-    counted: Counted<'scope>,
-    columns: &[Column],
-) -> Option<VecCollection<'scope, Epoch, (Group, Piece), isize>> {
-    let all = asking(columns, |f| matches!(f, Function::Quantile { .. }));
-    let modes = asking(columns, |f| matches!(f, Function::Mode | Function::MostFrequent { .. }));
-    let firsts = asking(columns, |f| matches!(f, Function::Min | Function::Max | Function::Best { .. }));
-    let some = |who: &[Vec<u16>]| who.iter().any(|who| !who.is_empty());
-    let wanted: Vec<u32> = columns.iter().map(Column::wanted).collect();
-    let counted = counted.filter(|(_, n)| *n > 0);
-    let piece = |((group, column, value), n): (GroupValue, isize)| (group, Piece::Value(column, value, n as i64));
-    let mut pieces = Vec::new();
-    if some(&all) {
-        // Whoever asks for all of them finds them under the first number.
-        let asked = move |column: u16| all.get(usize::from(column)).is_some_and(|who| !who.is_empty());
-        pieces.push(counted.clone().filter(move |((_, column, _), _)| asked(*column)).map(piece));
-    }
-    if some(&firsts) {
-        let mut left = counted.clone().flat_map(move |((group, column, value), n)| {
-            let who = firsts.get(usize::from(column)).cloned().unwrap_or_default();
-            who.into_iter().map(move |at| (((group.clone(), at), hash(&value)), (value.clone(), n)))
-        });
-        for bits in ROUNDS {
-            let wanted = wanted.clone();
-            let parts = left.map(move |((group, hash), value)| ((group, hash & ((1 << bits) - 1)), value));
-            left = reduce(parts, "the first of a part", by_part, move |((_, column), _), values, out| {
-                let mut room = wanted.get(usize::from(*column)).copied().unwrap_or(1) as isize;
-                for ((value, n), _) in values.iter().map(|(v, d)| (*v, d)) {
-                    if room <= 0 {
-                        break;
-                    }
-                    out.push(((value.clone(), *n), 1));
-                    room -= n;
-                }
-            });
-        }
-        pieces.push(left.map(move |(((group, column), _), (value, n))| piece(((group, column, value), n))));
-    }
-    if some(&modes) {
-        let mut left = counted.flat_map(move |((group, column, value), n)| {
-            let who = modes.get(usize::from(column)).cloned().unwrap_or_default();
-            who.into_iter().map(move |at| (((group.clone(), at), hash(&value)), (Reverse(n), value.clone())))
-        });
-        for bits in ROUNDS {
-            let wanted = wanted.clone();
-            let parts = left.map(move |((group, hash), value)| ((group, hash & ((1 << bits) - 1)), value));
-            left = reduce(parts, "the most frequent of a part", by_part, move |((_, column), _), values, out| {
-                let k = wanted.get(usize::from(*column)).copied().unwrap_or(1) as usize;
-                out.extend(values.iter().take(k).map(|(value, _)| ((*value).clone(), 1)));
-            });
-        }
-        pieces.push(left.map(move |(((group, column), _), (Reverse(n), value))| piece(((group, column, value), n))));
-    }
-    let first = pieces.pop()?;
-    Some(first.concatenate(pieces))
+/// Whether values are looked at, and not only counted.
+pub(crate) fn looked_at(function: &Function) -> bool {
+    !matches!(function, Function::CountDistinct { .. })
 }
 
-/// Totals whose aggregates of values are found.
-pub(crate) fn put_together<'scope>(
-    pieces: VecCollection<'scope, Epoch, (Group, Piece), isize>,
+/// What the aggregates of a group's values come to.
+pub(crate) type Found = Vec<(usize, Total)>;
+
+/// Finds aggregates of values.
+pub(crate) struct Finder {
     columns: Vec<Column>,
-    faults: Faults,
-) -> Result<VecCollection<'scope, Epoch, (Group, Totals), isize>, StageError> {
-    let orders = Rc::new(orders(&columns)?);
-    Ok(reduce(
-        pieces,
-        "put together",
-        |group| by_key(&group.0),
-        move |_, pieces, out| {
-            let (mut totals, mut values) = (None, Vec::new());
-            for (piece, _) in pieces {
-                match piece {
-                    Piece::Totals(t) => totals = Some(t.clone()),
-                    Piece::Value(column, value, n) => values.push((*column, value, *n)),
-                }
-            }
-            // Without totals the group has no rows: what is left are values on their way out.
-            let Some(mut totals) = totals else { return };
-            match fill(&mut totals, &values, &columns, &orders) {
-                Ok(()) => out.push((totals, 1)),
-                Err(error) => faults.raise(None, error),
-            }
-        },
-    ))
+    orders: Vec<Option<RowConverter>>,
+    /// By the number under which values are kept: who asks for them, and how many of the first values are enough for all.
+    asked: BTreeMap<u16, (Vec<u16>, Option<i64>)>,
 }
 
-/// `values` by column, in the order of bytes. Under the number of an aggregate may be more of its values than it asked for.
-fn fill(
-    totals: &mut Totals,
-    values: &[(u16, &Value, i64)],
-    columns: &[Column],
-    orders: &[Option<RowConverter>],
-) -> Result<(), StageError> {
-    for (at, ((total, column), order)) in totals.parts.iter_mut().zip(columns).zip(orders).enumerate() {
-        if let (Total::Apart, Some(order)) = (&total, order) {
-            let at = match column.function {
-                Function::Quantile { .. } => column.shared.unwrap_or(at),
-                _ => at,
-            };
-            let first = values.partition_point(|(column, ..)| usize::from(*column) < at);
-            let mine = values.iter().skip(first).take_while(|(column, ..)| usize::from(*column) == at);
-            let mine = mine.map(|(_, value, n)| (*value, *n));
-            *total = match column.function {
-                Function::Mode | Function::MostFrequent { .. } | Function::Quantile { .. } => {
-                    found(column, order, mine)?
+/// How often a value was there before an epoch, and is after it.
+type Counts<'t> = (&'t Value, [i64; 2]);
+
+impl Finder {
+    /// Nothing if no aggregate looks at values.
+    pub(crate) fn new(columns: &[Column]) -> Result<Option<Self>, StageError> {
+        let enough = |who: &[u16]| {
+            let first = |at: &u16| match columns.get(usize::from(*at)) {
+                Some(c) if matches!(c.function, Function::Min | Function::Max | Function::Best { .. }) => {
+                    Some(i64::from(c.wanted()))
                 }
-                _ => Total::Found(best(column.wanted(), mine)),
+                _ => None,
             };
+            who.iter().map(first).collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max())
+        };
+        let asking = (0..).zip(asking(columns, looked_at)).filter(|(_, who)| !who.is_empty());
+        let asked: BTreeMap<u16, _> = asking.map(|(at, who)| (at, (who.clone(), enough(&who)))).collect();
+        let finder = || Ok(Self { columns: columns.to_vec(), orders: orders(columns)?, asked });
+        (!asked.is_empty()).then(finder).transpose()
+    }
+
+    /// Whether these values are looked at.
+    pub(crate) fn looks_at(&self, column: u16) -> bool {
+        self.asked.contains_key(&column)
+    }
+
+    /// What the aggregates of each group were before an epoch, and are after it.
+    pub(crate) fn find<'g>(
+        &self,
+        trace: &mut ValueTrace,
+        groups: &BTreeSet<&'g Group>,
+        epoch: Epoch,
+    ) -> Result<BTreeMap<&'g Group, [Found; 2]>, StageError> {
+        let batches = trace
+            .batches_through(Antichain::new().borrow())
+            .ok_or_else(|| StageError::internal("the values of groups are not kept"))?;
+        let (mut cursor, storage) = cursor_list(batches);
+        let mut all = BTreeMap::new();
+        for group in groups {
+            let mut of_group = [Found::new(), Found::new()];
+            for (number, (who, enough)) in &self.asked {
+                let mut values: Vec<Counts<'_>> = Vec::new();
+                let mut seen = [0, 0];
+                cursor.seek_key(&storage, &((*group).clone(), *number, Value::from([])));
+                while let Some((of, at, value)) = cursor.get_key(&storage)
+                    && of == *group
+                    && at == number
+                    && enough.is_none_or(|enough| seen.iter().any(|n| *n < enough))
+                {
+                    let mut counts = [0, 0];
+                    cursor.map_times(&storage, |time, diff| {
+                        let diff = *diff as i64;
+                        counts[0] += if *time < epoch { diff } else { 0 };
+                        counts[1] += if *time <= epoch { diff } else { 0 };
+                    });
+                    if counts != [0, 0] {
+                        seen.iter_mut().zip(counts).for_each(|(seen, n)| *seen += n);
+                        values.push((value, counts));
+                    }
+                    cursor.step_key(&storage);
+                }
+                for at in who.iter().map(|at| usize::from(*at)) {
+                    let (Some(column), Some(Some(order))) = (self.columns.get(at), self.orders.get(at)) else { continue };
+                    for (when, of_group) in of_group.iter_mut().enumerate() {
+                        let values = values.iter().map(|(value, counts)| (*value, counts[when]));
+                        of_group.push((at, found(column, order, values)?));
+                    }
+                }
+            }
+            all.insert(*group, of_group);
+        }
+        Ok(all)
+    }
+}
+
+/// Totals with what was found.
+pub(crate) fn filled(mut totals: Totals, found: &Found) -> Totals {
+    for (at, found) in found {
+        if let Some(total) = totals.parts.get_mut(*at) {
+            *total = found.clone();
         }
     }
-    Ok(())
+    totals
 }
