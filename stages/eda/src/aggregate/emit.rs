@@ -205,7 +205,8 @@ impl Emitter {
         }
         for (group, totals) in &others {
             let Some([before, after]) = found.get(group).filter(|[before, after]| before != after) else { continue };
-            let length = if let Some(Windows::Fixed { length, .. }) = self.window.map(|w| w.windows) { length } else { 0 };
+            let length =
+                if let Some(Windows::Fixed { length, .. }) = self.window.map(|w| w.windows) { length } else { 0 };
             let start = (group.0.clone(), group.1 - length);
             completed.push((start.clone(), group.1, filled(totals.clone(), before), -1));
             completed.push((start, group.1, filled(totals.clone(), after), 1));

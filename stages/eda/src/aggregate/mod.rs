@@ -1,13 +1,13 @@
 //! `kind: aggregate`: groups by key, kept current.
 //!
 //! ```text
-//! rows ─> take out late ones ─> project (SQL) ─> add up per key and epoch ─┬─> exchange, arrange ─> totals ──┬─> put ──> rows
-//!           (windows only)                        (this worker)            └─> exchange, arrange ─> values ──┘ together  state
+//! rows ─> take out late ones ─> project (SQL) ─> add up per key and epoch ─┬─> exchange, arrange ─> totals ─┬─> look into ─> rows
+//!           (windows only)                        (this worker)            └─> exchange, arrange ─> values ─┘   values      state
 //! ```
 //! Everything that can be added up is one accumulator per group, and accumulators are differential's differences: one
 //! arrangement holds them all. Aggregates that need every value (`quantile`, `mode`, exact `count_distinct`; `min`, `max` and
-//! the best `k` where rows may be taken away) have the values in a second one, see `values.rs`. What comes out for an epoch
-//! is each group that changed in it, as it was and as it is; new totals and counts are the state that a restart begins from.
+//! the best `k` where rows may be taken away) have the values in a second one, and look at those of a group when it has changed, see
+//! `values.rs`. What comes out for an epoch is each group that changed in it, as it was and as it is; new totals and counts are the state that a restart begins from.
 
 mod add;
 mod add_up;

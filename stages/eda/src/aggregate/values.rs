@@ -65,8 +65,10 @@ impl Finder {
         };
         let asking = (0..).zip(asking(columns, looked_at)).filter(|(_, who)| !who.is_empty());
         let asked: BTreeMap<u16, _> = asking.map(|(at, who)| (at, (who.clone(), enough(&who)))).collect();
-        let finder = || Ok(Self { columns: columns.to_vec(), orders: orders(columns)?, asked });
-        (!asked.is_empty()).then(finder).transpose()
+        if asked.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Self { columns: columns.to_vec(), orders: orders(columns)?, asked }))
     }
 
     /// Whether these values are looked at.
@@ -110,7 +112,9 @@ impl Finder {
                     cursor.step_key(&storage);
                 }
                 for at in who.iter().map(|at| usize::from(*at)) {
-                    let (Some(column), Some(Some(order))) = (self.columns.get(at), self.orders.get(at)) else { continue };
+                    let (Some(column), Some(Some(order))) = (self.columns.get(at), self.orders.get(at)) else {
+                        continue;
+                    };
                     for (when, of_group) in of_group.iter_mut().enumerate() {
                         let values = values.iter().map(|(value, counts)| (*value, counts[when]));
                         of_group.push((at, found(column, order, values)?));
