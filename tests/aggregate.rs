@@ -1,5 +1,6 @@
 //! `kind: aggregate`, against naive recomputation.
 
+mod history;
 mod naive;
 mod random;
 mod windows;

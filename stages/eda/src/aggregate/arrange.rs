@@ -3,12 +3,25 @@
 
 use alluvium_engine::Epoch;
 use alluvium_engine::batch::hash;
+use differential_dataflow::batcher::merge::MergeBatcher;
+use differential_dataflow::batcher::merge::vec::VecMerger;
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
-use differential_dataflow::trace::implementations::{KeyBatcher, KeySpine, ValBatcher, ValBuilder, ValSpine};
+use differential_dataflow::trace::implementations::{
+    ContainerChunker, KeyBuilder, KeySpine, ValBatcher, ValBuilder, ValSpine,
+};
 use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::channels::pact::Exchange;
+
+use super::merge::InOrder;
+
+/// Brings records into order.
+type Batcher<K, R> = MergeBatcher<
+    ContainerChunker<Vec<((K, ()), Epoch, R)>>,
+    InOrder<VecMerger<(K, ()), Epoch, R>>,
+    KeyBuilder<K, Epoch, R>,
+>;
 
 /// Who has a record.
 pub(crate) type Route<K> = fn(&K) -> u64;
@@ -25,7 +38,7 @@ pub(crate) fn by_self<'scope, K: ExchangeData, R: ExchangeData + Semigroup>(
     route: Route<K>,
 ) -> Arranged<'scope, TraceAgent<KeySpine<K, Epoch, R>>> {
     let pact = Exchange::new(move |update: &((K, ()), Epoch, R)| route(&update.0.0));
-    arrange_core::<_, _, _, _>(records.map(|record| (record, ())).inner, pact, name, KeyBatcher::new)
+    arrange_core::<_, _, _, _>(records.map(|record| (record, ())).inner, pact, name, Batcher::new)
 }
 
 /// What becomes of all values of each key.

@@ -24,6 +24,7 @@ mod found;
 mod keys;
 mod late;
 mod lookup;
+mod merge;
 mod operator;
 mod parts;
 mod selection;

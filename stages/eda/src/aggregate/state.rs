@@ -20,7 +20,7 @@ const VALUE: i8 = 1;
 const WATERMARK: i8 = 2;
 
 /// A change of the state; nothing means that it is gone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Change {
     Group(Group, Option<Totals>),
     Value(GroupValue, Option<i64>),
