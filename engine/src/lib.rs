@@ -13,6 +13,8 @@ pub mod cli;
 pub mod cluster;
 mod failpoint;
 mod graph;
+pub mod metrics;
+mod notices;
 pub mod plan;
 pub mod progress;
 mod registry;

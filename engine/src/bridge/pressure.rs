@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use timely::scheduling::activate::SyncActivator;
 
+use super::meter::{Meter, Waiting};
+
 /// A count of bytes with a limit. Taking never waits: whoever brings rows in looks first whether it is full.
 #[derive(Clone)]
 pub struct Pressure {
@@ -23,10 +25,10 @@ impl Pressure {
         Self { inner: Arc::new(Inner { limit, used: AtomicUsize::new(0), waiting: Mutex::default() }) }
     }
 
-    /// Counts bytes until the permit is dropped.
-    pub fn take(&self, bytes: usize) -> Permit {
+    /// Counts rows and their bytes, also as waiting for what the meter is of, until the permit is dropped.
+    pub fn take(&self, rows: usize, bytes: usize, meter: &Arc<Meter>) -> Permit {
         self.inner.used.fetch_add(bytes, Ordering::SeqCst);
-        Permit { pressure: self.clone(), bytes }
+        Permit { pressure: self.clone(), bytes, _waiting: meter.enter(rows, bytes) }
     }
 
     /// Bytes in queues now.
@@ -58,6 +60,7 @@ impl Pressure {
 pub struct Permit {
     pressure: Pressure,
     bytes: usize,
+    _waiting: Waiting,
 }
 
 impl Drop for Permit {

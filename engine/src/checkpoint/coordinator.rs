@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
 use futures::future;
@@ -88,7 +89,8 @@ impl Coordinator {
             if faults.is_raised() {
                 break;
             }
-            match self.epoch(epoch).await {
+            progress.staged(number);
+            match self.epoch(epoch, &progress).await {
                 Ok(completion) => {
                     progress.complete(&completion);
                     if done.send(completion).await.is_err() {
@@ -104,7 +106,7 @@ impl Coordinator {
         }
     }
 
-    async fn epoch(&mut self, mut ready: Ready) -> Result<Completion, (String, StageError)> {
+    async fn epoch(&mut self, mut ready: Ready, progress: &Progress) -> Result<Completion, (String, StageError)> {
         let epoch = ready.epoch;
         failpoint::hit("after-staging", epoch);
         let checkpoint = |error| ("checkpoint".to_owned(), error);
@@ -116,7 +118,10 @@ impl Coordinator {
             let staged = ready.tables.remove(&table.stage).unwrap_or_default();
             let commit = Commit { epoch, staged, ingest_time: ready.ingest_time, metadata: table.metadata.clone() };
             async {
+                let _committing = progress.activities.begin(&table.stage, Some(epoch), "committing");
+                let started = Instant::now();
                 let committed = table.committer.commit(commit).await.map_err(|e| (table.stage.clone(), e))?;
+                progress.committed(epoch, &table.stage, started.elapsed());
                 failpoint::hit(&format!("after-commit:{}", table.stage), epoch);
                 Ok::<(String, Committed), (String, StageError)>((table.stage.clone(), committed))
             }
@@ -131,6 +136,7 @@ impl Coordinator {
             self.manifests.insert(log.stage().to_owned(), after);
         }
         failpoint::hit("after-commits", epoch);
+        let _recording = progress.activities.begin("checkpoint", Some(epoch), "recording that it is complete");
         let state = self.manifests.clone();
         let completion = Completion { epoch, finished: Utc::now(), tables, sources: ready.sources, state };
         let completion = self.store.complete(completion).await.map_err(checkpoint)?;

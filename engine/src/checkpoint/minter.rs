@@ -16,6 +16,7 @@ use crate::Epoch;
 use crate::bridge::{FaultCell, Outbox};
 use crate::graph::Minted;
 use crate::progress::Progress;
+use crate::runtime::Control;
 use crate::spec::EpochLimits;
 use crate::stage::{Fault, Split, StageError};
 
@@ -34,6 +35,8 @@ pub(crate) struct Minter {
     pub(crate) next: Epoch,
     /// Between two looks for new splits; `None`: what is there now is all.
     pub(crate) watch: Option<Duration>,
+    /// What is changed while the run goes on.
+    pub(crate) control: watch::Receiver<Control>,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -71,7 +74,7 @@ impl Minter {
         let mut stop = self.stop.clone();
         for binding in std::mem::take(&mut self.open) {
             tracing::info!(epoch = binding.epoch, "replaying an epoch that an earlier run did not complete");
-            self.send(binding, outbox).await?;
+            self.send(binding, None, outbox).await?;
         }
         // What is dropped from them is found by the first listing.
         self.all_complete(&mut stop).await?;
@@ -83,8 +86,7 @@ impl Minter {
                 () = asked(&mut stop) => return Err(End::Quiet),
                 looked = self.listing.look() => looked?,
             }
-            let again = Instant::now() + self.watch.unwrap_or_default();
-            self.bind_found(outbox, again, &mut stop).await?;
+            self.bind_found(outbox, Instant::now(), &mut stop).await?;
             if self.watch.is_some() || self.listing.is_cut() || self.listing.is_forgotten() {
                 continue;
             }
@@ -104,17 +106,21 @@ impl Minter {
     async fn bind_found(
         &mut self,
         outbox: &Outbox<Minted>,
-        again: Instant,
+        looked: Instant,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<(), End> {
         while self.watch.is_some() || !self.listing.is_empty() {
+            let control = self.control.borrow_and_update().clone();
+            let again = looked + control.interval(self.watch).unwrap_or_default();
+            let mut changed = self.control.clone();
             tokio::select! {
                 biased;
                 () = asked(stop) => return Err(End::Quiet),
                 () = tokio::time::sleep_until(again), if self.watch.is_some() => return Ok(()),
-                room = outbox.has_room(), if !self.listing.is_empty() => {
+                Ok(()) = changed.changed() => {}
+                room = outbox.has_room(), if !self.listing.is_empty() && !control.paused => {
                     room.map_err(|_| End::Quiet)?;
-                    let unmeasured = self.limits.rows.is_some() && self.progress.bytes_per_row().is_none();
+                    let unmeasured = control.limits(&self.limits).rows.is_some() && self.progress.bytes_per_row().is_none();
                     if !self.bind(outbox).await? {
                         return Ok(());
                     }
@@ -147,10 +153,13 @@ impl Minter {
             generation: self.store.lease().generation(),
             splits,
         };
+        let started = Instant::now();
+        let under_way = self.progress.activities.begin("checkpoint", Some(self.next), "recording which objects it has");
         let (binding, ours) = match self.store.bind(&binding).await.map_err(checkpoint)? {
             Bound::Ours => (binding, true),
             Bound::Before(other) => (other, false),
         };
+        drop(under_way);
         self.remember(&binding);
         self.next += 1;
         if ours {
@@ -158,7 +167,7 @@ impl Minter {
         } else {
             self.listing.forget();
         }
-        self.send(binding, outbox).await?;
+        self.send(binding, Some(started.elapsed()), outbox).await?;
         Ok(ours)
     }
 
@@ -169,24 +178,25 @@ impl Minter {
         }
     }
 
-    async fn send(&self, binding: Binding, outbox: &Outbox<Minted>) -> Result<(), End> {
-        self.progress.bound(binding.epoch, binding.splits.values().flatten());
+    async fn send(&self, binding: Binding, took: Option<Duration>, outbox: &Outbox<Minted>) -> Result<(), End> {
+        self.progress.opened(&binding, took);
         let fixed = binding.epoch <= self.held;
         outbox.send(Minted::Epoch { binding, fixed }).await.map_err(|_| End::Quiet)
     }
 
     /// The splits of the next epoch: the first ones, one at least, as many as the limits allow.
     fn gather(&mut self) -> BTreeMap<String, Vec<Split>> {
-        let bytes_limit = match (self.limits.rows, self.progress.bytes_per_row()) {
-            (None, _) => self.limits.bytes.0,
+        let limits = self.control.borrow().limits(&self.limits);
+        let bytes_limit = match (limits.rows, self.progress.bytes_per_row()) {
+            (None, _) => limits.bytes.0,
             // Nothing is known yet of how large a row is: one split tells.
             (Some(_), None) => 0,
-            (Some(rows), Some(bytes)) => self.limits.bytes.0.min((rows as f64 * bytes) as u64),
+            (Some(rows), Some(bytes)) => limits.bytes.0.min((rows as f64 * bytes) as u64),
         };
         let mut splits: BTreeMap<String, Vec<Split>> = BTreeMap::new();
         let (mut count, mut bytes) = (0, 0_u64);
         while let Some(first) = self.listing.first() {
-            let full = count >= self.limits.splits || bytes.saturating_add(first.bytes) > bytes_limit;
+            let full = count >= limits.splits || bytes.saturating_add(first.bytes) > bytes_limit;
             if count > 0 && full {
                 break;
             }

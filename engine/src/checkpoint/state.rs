@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::parquet;
 use crate::Epoch;
+use crate::progress::StateSize;
 use crate::stage::{StageError, Staged, StateSchema, Writer};
 use crate::storage::{self, Location};
 
@@ -41,12 +42,23 @@ pub(crate) struct StateManifest {
     pub(crate) files: Vec<StateFile>,
 }
 
+impl StateManifest {
+    /// How much there is.
+    pub(crate) fn size(&self) -> StateSize {
+        let sum = |of: fn(&StateFile) -> u64| self.files.iter().map(of).sum();
+        StateSize { files: self.files.len() as u64, rows: sum(|f| f.rows), bytes: sum(|f| f.bytes) }
+    }
+}
+
 /// One file of state rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StateFile {
     /// Its name below `operators/<stage>/`.
     pub(crate) name: String,
     pub(crate) rows: u64,
+    /// 0 if it was written before this was noted.
+    #[serde(default)]
+    pub(crate) bytes: u64,
     /// A merge of all earlier files: each key once.
     #[serde(default)]
     pub(crate) merged: bool,
@@ -154,8 +166,8 @@ impl StateLog {
         let batches = self.newest(&old, !merged).await?;
         let rows = batches.iter().map(|b| b.num_rows() as u64).sum();
         let name = format!("{epoch:020}-merged-{}.parquet", uuid::Uuid::new_v4().simple());
-        self.write(&name, &batches).await?;
-        files.push(StateFile { name, rows, merged });
+        let bytes = self.write(&name, &batches).await?;
+        files.push(StateFile { name, rows, bytes, merged });
         Ok(())
     }
 
@@ -196,15 +208,18 @@ impl StateLog {
         RecordBatch::try_new(self.schema.schema.clone(), columns.collect())
     }
 
-    async fn write(&self, name: &str, batches: &[RecordBatch]) -> Result<(), StageError> {
+    /// Gives the file's bytes.
+    async fn write(&self, name: &str, batches: &[RecordBatch]) -> Result<u64, StageError> {
         let bytes = parquet::encode(&self.schema.schema, batches)
             .map_err(|e| StageError::internal("state rows cannot be encoded").because(e))?;
         let path = self.location.path.clone().join(name);
+        let size = bytes.len() as u64;
         storage::write(&self.location.store, &path, bytes).await.map_err(|e| {
             StageError::external("the stage's state cannot be written")
                 .object(format!("{}/{path}", self.location.root))
                 .because(e)
-        })
+        })?;
+        Ok(size)
     }
 
     fn damaged(&self, name: &str) -> StageError {
@@ -249,8 +264,8 @@ impl Writer for StateWriter {
         let batches = self.open.remove(&epoch).unwrap_or_default();
         // A name of its own for every attempt: a replay must never overwrite what a record names.
         let name = format!("{epoch:020}-{}-{}.parquet", self.worker, uuid::Uuid::new_v4().simple());
-        self.log.write(&name, &batches).await?;
-        let file = StateFile { name, rows: batches.iter().map(|b| b.num_rows() as u64).sum(), merged: false };
+        let bytes = self.log.write(&name, &batches).await?;
+        let file = StateFile { name, rows: batches.iter().map(|b| b.num_rows() as u64).sum(), bytes, merged: false };
         let bytes = serde_json::to_vec(&file)
             .map_err(|e| StageError::internal("a state file cannot be described").because(e))?;
         Ok(vec![Staged(bytes)])

@@ -18,7 +18,11 @@ use std::sync::Arc;
 
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
+use tracing_subscriber::layer::{Layer as _, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
 use crate::Registry;
+use crate::notices::Remember;
 use crate::plan::{Plan, compile};
 use crate::secret;
 use crate::spec::{Vars, load_file};
@@ -106,6 +110,7 @@ pub fn main(registry: &Registry) -> ExitCode {
         }
     };
     logging();
+    crate::metrics::install();
     let cli = Cli { registry };
     if let Some((name, arguments)) = matches.subcommand()
         && let Some(extra) = registry.commands().iter().find(|c| c.describe().get_name() == name)
@@ -138,11 +143,8 @@ fn logging() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("ALLUVIUM_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(LOGGED));
     // A second subscriber in the same process, as in tests, is no reason to stop.
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(|| Redacting)
-        .try_init();
+    let text = tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(|| Redacting);
+    let _ = tracing_subscriber::registry().with(Remember).with(text.with_filter(filter)).try_init();
 }
 
 /// Standard error without secrets.

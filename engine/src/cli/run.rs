@@ -1,18 +1,17 @@
 //! `run`: everything that is there is processed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::cluster::ClusterArguments;
 use super::{Cli, DONE, FAILED, INTERRUPTED, SpecArguments, say, say_error};
+use crate::Epoch;
 use crate::checkpoint::resolve_anew;
 use crate::plan::Plan;
-use crate::progress::{Progress, Terminal, summary};
-use crate::runtime::{Ended, RunOptions, Stop, run as run_plan};
-use crate::secret;
+use crate::progress::{EpochProgress, Progress, Terminal, summary};
+use crate::runtime::{Ended, RunHandle, RunOptions, Stop, run as run_plan};
 
 #[derive(Args)]
 pub(super) struct RunArguments {
@@ -27,6 +26,9 @@ pub(super) struct RunArguments {
     /// How often to look for new objects, such as `500ms`, `5s` or `2m`.
     #[arg(long, default_value = "5s", value_name = "TIME", value_parser = humantime::parse_duration, requires = "watch")]
     interval: Duration,
+    /// How progress is shown.
+    #[arg(long, value_enum, default_value_t = Show::Text, value_name = "HOW")]
+    progress: Show,
     #[command(flatten)]
     cluster: ClusterArguments,
 }
@@ -45,13 +47,22 @@ pub(super) fn run(cli: &Cli<'_>, arguments: &RunArguments) -> u8 {
     listen(&runtime, &stop);
     let watch = arguments.watch.then_some(arguments.interval);
     let options = RunOptions { workers, watch, cluster, ..RunOptions::default() };
+    let mut handle: Option<RunHandle> = None;
     let code = loop {
         let plan = match cli.compile(&arguments.spec.spec, &arguments.spec.set, runtime.handle()) {
             Ok(plan) => plan,
             Err(code) => break code,
         };
+        let progress = Arc::new(Progress::new(&plan));
+        let handle = match &handle {
+            Some(handle) => {
+                handle.replace(progress);
+                handle.clone()
+            }
+            None => handle.insert(RunHandle::new(progress, stop.clone(), watch)).clone(),
+        };
         // Without a code a stage has found out something new, and the plan is another one.
-        if let Some(code) = run_compiled(&plan, &runtime, &options, &stop) {
+        if let Some(code) = run_compiled(&plan, &runtime, &options, &handle, &stop, arguments.progress) {
             break code;
         }
     };
@@ -60,30 +71,51 @@ pub(super) fn run(cli: &Cli<'_>, arguments: &RunArguments) -> u8 {
     code
 }
 
-fn run_compiled(plan: &Arc<Plan>, runtime: &tokio::runtime::Runtime, options: &RunOptions, stop: &Stop) -> Option<u8> {
-    let progress = Arc::new(Progress::new(plan));
-    let mut terminal = Terminal::new(plan);
+fn run_compiled(
+    plan: &Arc<Plan>,
+    runtime: &tokio::runtime::Runtime,
+    options: &RunOptions,
+    handle: &RunHandle,
+    stop: &Stop,
+    show: Show,
+) -> Option<u8> {
+    let mut shown = Shown::new(show, handle.progress());
     let started = Instant::now();
-    let ended = run_plan(plan, options, runtime, &progress, stop, || terminal.show(plan, &progress));
-    terminal.end();
+    let ended = run_plan(plan, options, runtime, handle, stop, || {
+        handle.tick();
+        shown.show(handle);
+    });
+    let told = shown.end();
+    let done = || {
+        if !told {
+            say(&summary(&handle.status(), started.elapsed()));
+        }
+    };
     match ended {
         Ok(ended) => {
-            say(&summary(plan, &progress, started.elapsed(), &table_urls(plan)));
+            handle.ended(None);
+            done();
             Some(if ended == Ended::Drained { INTERRUPTED } else { DONE })
         }
         Err(fault) => {
             let recorded = fault.error.to_resolve().map(|r| runtime.block_on(resolve_anew(plan, &fault.stage, r)));
             if let Some(Ok(())) = recorded {
-                if progress.epochs() > 0 {
-                    say(&summary(plan, &progress, started.elapsed(), &table_urls(plan)));
+                if handle.progress().epochs() > 0 {
+                    done();
                 }
-                say(&format!("{}: stage `{}`: {}\n", plan.pipeline, fault.stage, fault.error));
+                let text = format!("{}: stage `{}`: {}\n", plan.pipeline, fault.stage, fault.error);
+                if told {
+                    say_error(&text)
+                } else {
+                    say(&text)
+                }
                 return stop.is_asked().then_some(INTERRUPTED);
             }
+            handle.ended(Some(&fault));
             if let Some(Err(error)) = recorded {
                 say_error(&format!("error: {}\n", error.text()));
             }
-            let kept = match progress.completed() {
+            let kept = match handle.progress().completed() {
                 0 => "no epoch was completed".to_owned(),
                 epoch => format!("complete up to epoch {epoch}"),
             };
@@ -93,10 +125,60 @@ fn run_compiled(plan: &Arc<Plan>, runtime: &tokio::runtime::Runtime, options: &R
     }
 }
 
-fn table_urls(plan: &Plan) -> BTreeMap<String, String> {
-    let tables =
-        plan.stages.iter().filter_map(|s| Some((s.name.clone(), secret::public_url(&s.outputs.table.as_ref()?.url))));
-    tables.collect()
+/// How a run is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Show {
+    /// For people: live on a terminal, a line now and then in a pipe.
+    Text,
+    /// One JSON object for each epoch on standard output, with the fields of Spark's StreamingQueryProgress.
+    Json,
+}
+
+/// Shows a run while it goes on.
+enum Shown {
+    Text(Terminal),
+    Json { progress: Arc<Progress>, last: Epoch },
+}
+
+impl Shown {
+    fn new(show: Show, progress: Arc<Progress>) -> Self {
+        match show {
+            Show::Text => Self::Text(Terminal::new()),
+            Show::Json => Self::Json { progress, last: 0 },
+        }
+    }
+
+    fn show(&mut self, handle: &RunHandle) {
+        match self {
+            Self::Text(terminal) => terminal.show(&handle.status()),
+            Self::Json { progress, last } => tell(&progress.told_after(*last), last),
+        }
+    }
+
+    /// Whether everything is told.
+    fn end(self) -> bool {
+        match self {
+            Self::Text(terminal) => {
+                terminal.end();
+                false
+            }
+            Self::Json { progress, mut last } => {
+                let rest: Vec<_> = progress.recent().into_iter().filter(|e| e.batch_id > last).collect();
+                tell(&rest, &mut last);
+                true
+            }
+        }
+    }
+}
+
+fn tell(epochs: &[EpochProgress], last: &mut Epoch) {
+    for epoch in epochs {
+        *last = epoch.batch_id;
+        match serde_json::to_string(epoch) {
+            Ok(json) => say(&format!("{json}\n")),
+            Err(error) => say_error(&format!("error: epoch {last} cannot be told: {error}\n")),
+        }
+    }
 }
 
 /// The first Ctrl-C drains, the second ends at once; both are safe.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Epoch;
 use crate::checkpoint::Completion;
 use crate::progress::Snapshot;
+use crate::runtime::Control;
 use crate::stage::Resolved;
 
 /// A longer one is damage. State manifests are the largest part of any.
@@ -22,6 +23,8 @@ pub(super) enum Message {
     Beat(Snapshot),
     /// Finish the open epochs, then end.
     Drain,
+    /// Somebody has asked for this, in any process.
+    Control(Control),
     /// The sender ends because of this; nothing more will come.
     Failed { fault: String, anew: Option<Anew> },
     /// The sender's workers have ended in order; whether because of a drain.

@@ -13,8 +13,8 @@ use super::handshake::Facts;
 use super::network::Network;
 use super::{ClusterOptions, fault, mesh};
 use crate::bridge::FaultCell;
-use crate::progress::Progress;
-use crate::runtime::Stop;
+use crate::progress::{Progress, Snapshot};
+use crate::runtime::{Control, RunHandle, Stop};
 use crate::stage::{Fault, StageError};
 
 /// Between two beats.
@@ -36,6 +36,9 @@ struct Links {
     peers: Vec<Option<Mutex<TcpStream>>>,
     faults: FaultCell,
     progress: Arc<Progress>,
+    run: RunHandle,
+    /// What all processes know.
+    controlled: Mutex<Control>,
     stop: Stop,
     state: Mutex<State>,
     changed: Condvar,
@@ -58,7 +61,7 @@ impl Cluster {
         options: &ClusterOptions,
         facts: &Facts,
         faults: &FaultCell,
-        progress: &Arc<Progress>,
+        run: &RunHandle,
         stop: &Stop,
     ) -> Result<(Self, Network), Fault> {
         let broken = |e: std::io::Error| fault(StageError::external("a connection cannot be set up").because(e));
@@ -76,7 +79,9 @@ impl Cluster {
             options: options.clone(),
             peers: control,
             faults: faults.clone(),
-            progress: progress.clone(),
+            progress: run.progress(),
+            run: run.clone(),
+            controlled: Mutex::default(),
             stop: stop.clone(),
             state: Mutex::default(),
             changed: Condvar::new(),
@@ -142,7 +147,7 @@ impl Cluster {
     /// One of them fails or vanishes first.
     pub(crate) fn finish(mut self) -> Result<(), Fault> {
         let links = self.links.clone();
-        links.tell(&Message::Finished { snapshot: links.progress.snapshot(), drained: links.stop.is_asked() });
+        links.tell(&Message::Finished { snapshot: links.snapshot(), drained: links.stop.is_asked() });
         let others = links.peers.iter().flatten().count();
         let mut state = links.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.finished.len() < others {
@@ -182,6 +187,10 @@ impl Links {
         }
     }
 
+    fn snapshot(&self) -> Snapshot {
+        self.progress.snapshot(self.options.process == 0)
+    }
+
     fn beat(&self) {
         let mut drained = false;
         while !self.over.load(Ordering::SeqCst) {
@@ -189,7 +198,14 @@ impl Links {
                 drained = true;
                 self.tell(&Message::Drain);
             }
-            self.tell(&Message::Beat(self.progress.snapshot()));
+            let control = self.run.control();
+            let mut controlled = self.controlled.lock().unwrap_or_else(PoisonError::into_inner);
+            if *controlled != control {
+                controlled.clone_from(&control);
+                self.tell(&Message::Control(control));
+            }
+            drop(controlled);
+            self.tell(&Message::Beat(self.snapshot()));
             thread::park_timeout(BEAT);
         }
     }
@@ -231,6 +247,10 @@ impl Links {
                 }
                 Ok(Some(Message::Beat(snapshot))) => self.progress.set_other(process, snapshot),
                 Ok(Some(Message::Drain)) => self.stop.drain(),
+                Ok(Some(Message::Control(control))) => {
+                    self.controlled.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&control);
+                    self.run.steer(|mine| *mine = control);
+                }
                 Err(error) => {
                     tracing::debug!(%error, "process {process} is gone");
                     return self.lost(

@@ -16,12 +16,14 @@ mod commit;
 mod messages;
 mod mint;
 mod offload;
+mod passed;
 mod sink;
 mod source;
 mod transform;
 
 pub(crate) use commit::CommitLink;
 pub(crate) use messages::Minted;
+pub(crate) use passed::{Place, place};
 pub(crate) use transform::panic_text;
 
 use std::cell::Cell;
@@ -41,6 +43,7 @@ use crate::batch::{ByKey, KeyHasher};
 use crate::bridge::{FaultCell, Outbox, Pressure};
 use crate::checkpoint::{StateLog, StateWriter};
 use crate::plan::{Plan, PlannedStage, reject_schema};
+use crate::progress::{Progress, WorkerProgress};
 use crate::stage::{BatchStream, Fault, OperatorContext, Role, Route, Shared, Stage, StageContext, StageError};
 use crate::{Batch, Epoch};
 use messages::{Assignment, EpochNote, StagedMessage};
@@ -55,6 +58,7 @@ pub(crate) struct Process {
     pub(crate) plan: Arc<Plan>,
     pub(crate) faults: FaultCell,
     pub(crate) pressure: Pressure,
+    pub(crate) progress: Arc<Progress>,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) shared: Shared,
     /// State rows by stage, as of the last complete epoch.
@@ -98,6 +102,7 @@ pub(crate) fn render<'scope>(process: &Process, scope: Scope<'scope, Epoch>) -> 
     let minted = mint::render(process, scope, mint_lead, completed.clone());
     let mut renderer = Renderer {
         process,
+        progress: process.progress.worker(scope.index()),
         scope,
         assignments: minted.assignments,
         ports: Vec::new(),
@@ -114,6 +119,7 @@ pub(crate) fn render<'scope>(process: &Process, scope: Scope<'scope, Epoch>) -> 
 
 struct Renderer<'a, 'scope> {
     process: &'a Process,
+    progress: Arc<WorkerProgress>,
     scope: Scope<'scope, Epoch>,
     assignments: Assignments<'scope>,
     ports: Vec<Ports<'scope>>,
@@ -125,17 +131,17 @@ impl<'scope> Renderer<'_, 'scope> {
     fn stage(&mut self, index: usize, stage: &PlannedStage) -> Result<(), StageError> {
         let process = self.process;
         let built = stage.settings.0.build(&context(process, stage, self.scope.index(), self.scope.peers()))?;
-        let inputs = self.inputs(stage)?;
+        let inputs = self.inputs(index, stage)?;
+        let meter = self.progress.meter(index);
         let faults = process.faults.of_stage(&stage.name);
         let outer = self.scope;
         let schema = stage.outputs.schema.clone();
-        let kept = inputs.first().cloned();
         let ports = match (stage.role, built) {
             (Role::Source, Stage::Source(source)) => {
                 let assignments = self.assignments.clone();
-                let (ports, reports) = outer.region_named(&region(index), |inner| {
+                let (ports, reports) = outer.region_named(&Place::Stage(index).name(), |inner| {
                     let (rows, rejects, reports) =
-                        source::render(process, inner, assignments.enter(inner), index, stage, source, faults);
+                        source::render(process, inner, assignments.enter(inner), index, stage, source, meter, faults);
                     (Ports { rows: rows.leave(outer), rejects: Some(rejects.leave(outer)) }, reports.leave(outer))
                 });
                 self.staged.push(reports);
@@ -143,10 +149,10 @@ impl<'scope> Renderer<'_, 'scope> {
             }
             (Role::Transform, Stage::Transform(transform)) => {
                 let input = first(inputs)?;
-                outer.region_named(&region(index), |inner| {
+                outer.region_named(&Place::Stage(index).name(), |inner| {
                     let input = input.enter(inner);
                     let (rows, rejects) = if stage.outputs.heavy {
-                        offload::render(process, inner, input, stage, transform, faults)
+                        offload::render(process, inner, input, stage, transform, meter, faults)
                     } else {
                         transform::render(inner, input, stage, transform, faults)
                     };
@@ -154,19 +160,24 @@ impl<'scope> Renderer<'_, 'scope> {
                 })
             }
             (Role::Sink, Stage::Sink(sink)) => {
-                let input = first(inputs)?;
-                let staged = outer.region_named(&region(index), |inner| {
-                    sink::render(process, inner, input.enter(inner), index, false, schema, sink.writer(), faults)
-                        .leave(outer)
+                // What a sink passes on is what came in.
+                let rows = passed::passed(process, first(inputs)?, Place::Enter(index), false);
+                let input = rows.clone();
+                let staged = outer.region_named(&Place::Stage(index).name(), |inner| {
+                    let sink = sink::Written { stage: index, state: false, schema, writer: sink.writer(), meter };
+                    sink::render(process, inner, input.enter(inner), sink, faults).leave(outer)
                 });
+                // It is through with an epoch when it is staged.
+                let (probe, staged) = staged.probe();
+                self.probes.push(probe);
                 self.staged.push(staged);
-                // What a sink passes on is what came in: no operator stands in between.
-                Ports { rows: first(kept.into_iter().collect())?, rejects: None }
+                self.ports.push(Ports { rows, rejects: None });
+                return Ok(());
             }
             (Role::Operator, Stage::Operator(operator)) => {
                 let state = process.state.get(&stage.name).cloned().unwrap_or_default();
                 let log = process.state_logs.get(&stage.name).cloned();
-                let rendered = outer.region_named(&region(index), |inner| {
+                let rendered = outer.region_named(&Place::Stage(index).name(), |inner| {
                     let inputs = inputs.into_iter().map(|s| s.enter(inner)).collect();
                     let context = OperatorContext { scope: inner, faults: faults.clone(), state };
                     let rendered = operator.render(&context, inputs)?;
@@ -176,7 +187,8 @@ impl<'scope> Renderer<'_, 'scope> {
                     let staged = rendered.state.zip(log).map(|(changes, log)| {
                         let schema = stage.outputs.state.as_ref().map_or_else(|| schema.clone(), |s| s.schema.clone());
                         let writer = Box::new(StateWriter::new(log, inner.index()));
-                        sink::render(process, inner, changes, index, true, schema, writer, faults).leave(outer)
+                        let state = sink::Written { stage: index, state: true, schema, writer, meter };
+                        sink::render(process, inner, changes, state, faults).leave(outer)
                     });
                     Ok::<_, StageError>((Ports { rows, rejects }, staged))
                 });
@@ -192,14 +204,17 @@ impl<'scope> Renderer<'_, 'scope> {
                 )));
             }
         };
-        let (probe, rows) = ports.rows.probe();
+        let rows = passed::passed(process, ports.rows, Place::Leave(index), false);
+        let (probe, rows) = rows.probe();
         self.probes.push(probe);
-        self.ports.push(Ports { rows, rejects: ports.rejects });
+        let rejects = ports.rejects.filter(|_| stage.outputs.rejects);
+        let rejects = rejects.map(|rejects| passed::passed(process, rejects, Place::Leave(index), true));
+        self.ports.push(Ports { rows, rejects });
         Ok(())
     }
 
     /// The streams that a stage reads: each input of an operator, or all inputs merged.
-    fn inputs(&self, stage: &PlannedStage) -> Result<Vec<BatchStream<'scope>>, StageError> {
+    fn inputs(&self, index: usize, stage: &PlannedStage) -> Result<Vec<BatchStream<'scope>>, StageError> {
         let mut streams = Vec::new();
         for edge in &stage.edges {
             let missing = || StageError::internal("an edge leads to a stage that has not been rendered");
@@ -211,7 +226,7 @@ impl<'scope> Renderer<'_, 'scope> {
                     let schema = self.process.plan.edge_schema(edge).unwrap_or_else(reject_schema);
                     let hasher = KeyHasher::new(&schema, keys)
                         .map_err(|e| StageError::internal("rows cannot be routed by key").because(e))?;
-                    exchange(stream, hasher)
+                    exchange(stream, index, hasher)
                 }
             });
         }
@@ -223,9 +238,9 @@ impl<'scope> Renderer<'_, 'scope> {
 }
 
 /// Brings all rows of a key to its owner.
-fn exchange<'scope>(stream: BatchStream<'scope>, hasher: KeyHasher) -> BatchStream<'scope> {
+fn exchange<'scope>(stream: BatchStream<'scope>, stage: usize, hasher: KeyHasher) -> BatchStream<'scope> {
     let pact = DistributorPact(move |_workers| ByKey::new(hasher));
-    stream.unary::<CapacityContainerBuilder<Batch>, _, _, _>(pact, "exchange", |_capability, _info| {
+    stream.unary::<CapacityContainerBuilder<Batch>, _, _, _>(pact, &Place::Enter(stage).name(), |_capability, _info| {
         move |input, output| {
             input.for_each(|capability, batch| output.session_with_builder(&capability).give_container(batch));
         }
@@ -234,11 +249,6 @@ fn exchange<'scope>(stream: BatchStream<'scope>, hasher: KeyHasher) -> BatchStre
 
 fn first(streams: Vec<BatchStream<'_>>) -> Result<BatchStream<'_>, StageError> {
     streams.into_iter().next().ok_or_else(|| StageError::internal("the stage has no input"))
-}
-
-/// The name of a stage's region; progress finds stages by it.
-pub(crate) fn region(stage: usize) -> String {
-    format!("stage:{stage}")
 }
 
 /// What a stage is built from on a worker.

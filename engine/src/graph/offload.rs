@@ -2,7 +2,9 @@
 //! capability of each waits here until its last piece is back.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use arrow::record_batch::RecordBatch;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::Pipeline;
@@ -12,7 +14,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::Process;
 use super::transform::{Applied, apply};
-use crate::bridge::{Faults, Permit, inbox};
+use crate::bridge::{Faults, Meter, Permit, inbox};
 use crate::plan::PlannedStage;
 use crate::stage::{BatchStream, StageError, Transform};
 use crate::{Batch, Epoch};
@@ -41,6 +43,7 @@ pub(super) fn render<'scope>(
     input: BatchStream<'scope>,
     stage: &PlannedStage,
     mut transform: Box<dyn Transform>,
+    meter: Arc<Meter>,
     faults: Faults,
 ) -> (BatchStream<'scope>, BatchStream<'scope>) {
     let mut builder = OperatorBuilder::new("offload".into(), scope);
@@ -57,7 +60,7 @@ pub(super) fn render<'scope>(
     let (name, schema, may_reject) = (stage.name.clone(), stage.outputs.schema.clone(), stage.outputs.rejects);
     let pressure = process.pressure.clone();
     let started = std::thread::Builder::new().name(format!("{name}-{}", scope.index())).spawn({
-        let faults = faults.clone();
+        let (faults, meter) = (faults.clone(), meter.clone());
         move || {
             for Request { epoch, batch, permit } in queue {
                 let mut pieces = pieces(batch);
@@ -66,7 +69,8 @@ pub(super) fn render<'scope>(
                         return;
                     }
                     let last = pieces.is_empty();
-                    let result = apply(transform.as_mut(), &mut piece, &schema, may_reject, &name, epoch)
+                    let result = meter
+                        .work(|| apply(transform.as_mut(), &mut piece, &schema, may_reject, &name, epoch))
                         .map(|applied| Piece { applied, last });
                     let failed = result.is_err();
                     if outbox.send_blocking(result).is_err() || failed {
@@ -90,7 +94,7 @@ pub(super) fn render<'scope>(
                 };
                 let request = Request {
                     epoch: *rows.time(),
-                    permit: pressure.take(container.bytes()),
+                    permit: pressure.take(container.rows().map_or(0, RecordBatch::num_rows), container.bytes(), &meter),
                     batch: std::mem::take(container),
                 };
                 waiting.push_back((rows, rejects));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::SchemaRef;
@@ -18,7 +19,8 @@ use tokio::sync::mpsc;
 use super::messages::{Report, StagedMessage};
 use super::transform::conform;
 use super::{Process, StagedStream};
-use crate::bridge::{Faults, Outbox, Permit, inbox};
+use crate::bridge::{Faults, Meter, Outbox, Permit, inbox};
+use crate::progress::Activities;
 use crate::stage::{BatchStream, StageError, Staged, Writer};
 use crate::{Batch, Epoch};
 
@@ -31,17 +33,24 @@ enum Order {
 /// From the writer's task.
 type Sealed = (Epoch, Result<Vec<Staged>, StageError>);
 
-#[expect(clippy::too_many_arguments, reason = "one call site each for tables and for state")]
+/// What is written.
+pub(super) struct Written {
+    pub(super) stage: usize,
+    /// State of an operator, not rows of a table.
+    pub(super) state: bool,
+    pub(super) schema: SchemaRef,
+    pub(super) writer: Box<dyn Writer>,
+    pub(super) meter: Arc<Meter>,
+}
+
 pub(super) fn render<'scope>(
     process: &Process,
     scope: Scope<'scope, Epoch>,
     input: BatchStream<'scope>,
-    stage: usize,
-    state: bool,
-    schema: SchemaRef,
-    writer: Box<dyn Writer>,
+    written: Written,
     faults: Faults,
 ) -> StagedStream<'scope> {
+    let Written { stage, state, schema, writer, meter } = written;
     let mut builder = OperatorBuilder::new(if state { "state" } else { "write" }.into(), scope);
     let mut input = builder.new_input(input, Pipeline);
     let (out, staged) = builder.new_output::<Vec<StagedMessage>>();
@@ -50,7 +59,9 @@ pub(super) fn render<'scope>(
     let (outbox, mut inbox) = inbox::<Sealed>(1, scope.worker().sync_activator_for(address.to_vec()));
     // Not bounded by a length: what waits here is counted by pressure, which stops the sources.
     let (orders, queue) = mpsc::unbounded_channel();
-    process.runtime.spawn(write(writer, queue, outbox));
+    let name = process.plan.stages.get(stage).map(|s| s.name.clone()).unwrap_or_default();
+    let task = Task { name, meter: meter.clone(), activities: process.progress.activities.clone(), outbox };
+    process.runtime.spawn(task.run(writer, queue));
     let pressure = process.pressure.clone();
     builder.build_reschedule(move |capabilities| {
         drop(capabilities);
@@ -61,7 +72,8 @@ pub(super) fn render<'scope>(
                 let Some(kept) = capability.retain_least(0) else { return };
                 let epoch = *kept.time();
                 open.entry(epoch).or_insert((kept, false));
-                let permit = pressure.take(container.bytes());
+                let rows = container.rows().map_or(0, RecordBatch::num_rows);
+                let permit = pressure.take(rows, container.bytes(), &meter);
                 match container.take().and_then(|b| b.map(|b| conform(b, &schema)).transpose()) {
                     // Fails only after the task has ended, that is after a fault: the capability stays.
                     Ok(Some(batch)) => drop(orders.send(Order::Write(epoch, batch, permit))),
@@ -96,29 +108,46 @@ pub(super) fn render<'scope>(
     staged
 }
 
-/// The writer's task: orders in, what is sealed out, until the first failure.
-async fn write(mut writer: Box<dyn Writer>, mut orders: mpsc::UnboundedReceiver<Order>, outbox: Outbox<Sealed>) {
-    while let Some(order) = orders.recv().await {
-        let (epoch, work) = match order {
-            Order::Write(epoch, batch, permit) => {
-                let written = AssertUnwindSafe(writer.write(epoch, batch)).catch_unwind().await;
-                drop(permit);
-                (epoch, written.map(|r| r.map(|()| None)))
+/// The writer's task.
+struct Task {
+    name: String,
+    meter: Arc<Meter>,
+    activities: Activities,
+    outbox: Outbox<Sealed>,
+}
+
+impl Task {
+    /// Orders in, what is sealed out, until the first failure.
+    async fn run(self, mut writer: Box<dyn Writer>, mut orders: mpsc::UnboundedReceiver<Order>) {
+        while let Some(order) = orders.recv().await {
+            let (epoch, result) = match order {
+                Order::Write(epoch, batch, permit) => {
+                    let written = self.follow(epoch, writer.write(epoch, batch)).await;
+                    drop(permit);
+                    (epoch, written.map(|()| None))
+                }
+                Order::Seal(epoch) => (epoch, self.follow(epoch, writer.seal(epoch)).await.map(Some)),
+            };
+            let message = match result {
+                Ok(None) => continue,
+                Ok(Some(staged)) => Ok(staged),
+                Err(error) => Err(error),
+            };
+            let failed = message.is_err();
+            if self.outbox.send((epoch, message)).await.is_err() || failed {
+                return;
             }
-            Order::Seal(epoch) => {
-                (epoch, AssertUnwindSafe(writer.seal(epoch)).catch_unwind().await.map(|r| r.map(Some)))
-            }
-        };
-        let result = work.unwrap_or_else(|_| Err(StageError::internal("the sink panicked")));
-        let message = match result {
-            Ok(None) => continue,
-            Ok(Some(staged)) => Ok(staged),
-            Err(error) => Err(error),
-        };
-        let failed = message.is_err();
-        if outbox.send((epoch, message)).await.is_err() || failed {
-            return;
         }
+    }
+
+    async fn follow<T>(
+        &self,
+        epoch: Epoch,
+        work: impl Future<Output = Result<T, StageError>>,
+    ) -> Result<T, StageError> {
+        let _writing = self.activities.begin(&self.name, Some(epoch), "writing files");
+        let done = AssertUnwindSafe(self.meter.follow(work)).catch_unwind().await;
+        done.unwrap_or_else(|_| Err(StageError::internal("the sink panicked")))
     }
 }
 

@@ -18,8 +18,9 @@ use super::coalesce::Coalescer;
 use super::messages::{Assignment, Report, StagedMessage};
 use super::transform::conform;
 use super::{Assignments, Process, StagedStream};
-use crate::bridge::{Faults, Outbox, inbox};
+use crate::bridge::{Faults, Meter, Outbox, inbox};
 use crate::plan::PlannedStage;
+use crate::progress::Activities;
 use crate::stage::{BatchStream, Read, ReadContext, Source, Split, StageError, reject_batch};
 use crate::{Batch, Epoch};
 
@@ -54,6 +55,7 @@ pub(super) fn render<'scope>(
     index: usize,
     stage: &PlannedStage,
     source: Arc<dyn Source>,
+    meter: Arc<Meter>,
     faults: Faults,
 ) -> (BatchStream<'scope>, BatchStream<'scope>, StagedStream<'scope>) {
     let mut builder = OperatorBuilder::new("read".into(), scope);
@@ -68,6 +70,8 @@ pub(super) fn render<'scope>(
     let again = scope.activator_for(address.clone());
     let wake = scope.worker().sync_activator_for(address.to_vec());
     let (outbox, mut inbox) = inbox::<Piece>(QUEUE, wake.clone());
+    let activities = process.progress.activities.clone();
+    let reader = Reader { name: stage.name.clone(), source, outbox, meter, activities };
     let (runtime, pressure) = (process.runtime.clone(), process.pressure.clone());
     let (name, schema, may_reject) = (stage.name.clone(), stage.outputs.schema.clone(), stage.outputs.rejects);
     builder.build_reschedule(move |capabilities| {
@@ -93,7 +97,7 @@ pub(super) fn render<'scope>(
             });
             while reading.len() < READS && !faults.is_raised() {
                 let Some(new) = waiting.pop_front() else { break };
-                runtime.spawn(read(source.clone(), new.split.clone(), new.context, next, outbox.clone()));
+                runtime.spawn(reader.clone().read(new.split.clone(), new.context, next));
                 reading.insert(next, new);
                 next += 1;
             }
@@ -177,22 +181,39 @@ impl Reading {
     }
 }
 
-/// Reads one split to its end. Whatever happens, the operator hears of it.
-async fn read(source: Arc<dyn Source>, split: Split, context: ReadContext, id: u64, outbox: Outbox<Piece>) {
-    let object = split.id.clone();
-    let reading = async {
-        let mut pieces = source.read(split, context);
-        while let Some(piece) = pieces.next().await {
-            let failed = piece.is_err();
-            if outbox.send((id, piece.map(Some))).await.is_err() || failed {
-                return;
+/// What the tasks that read have in common.
+#[derive(Clone)]
+struct Reader {
+    name: String,
+    source: Arc<dyn Source>,
+    outbox: Outbox<Piece>,
+    meter: Arc<Meter>,
+    activities: Activities,
+}
+
+impl Reader {
+    /// Reads one split to its end. Whatever happens, the operator hears of it.
+    async fn read(self, split: Split, context: ReadContext, id: u64) {
+        let object = split.id.clone();
+        let reading = async {
+            let what = format!("reading {object}");
+            let mut pieces = self.source.read(split, context);
+            loop {
+                // Only what the source takes: the worker may let a piece wait for long.
+                let under_way = self.activities.begin(&self.name, Some(context.epoch), what.as_str());
+                let Some(piece) = self.meter.follow(pieces.next()).await else { break };
+                drop(under_way);
+                let failed = piece.is_err();
+                if self.outbox.send((id, piece.map(Some))).await.is_err() || failed {
+                    return;
+                }
             }
+            // Nobody to tell when the worker is gone.
+            let _ = self.outbox.send((id, Ok(None))).await;
+        };
+        if AssertUnwindSafe(reading).catch_unwind().await.is_err() {
+            let error = StageError::internal("the source panicked").object(&object);
+            let _ = self.outbox.send((id, Err(error))).await;
         }
-        // Nobody to tell when the worker is gone.
-        let _ = outbox.send((id, Ok(None))).await;
-    };
-    if AssertUnwindSafe(reading).catch_unwind().await.is_err() {
-        let error = StageError::internal("the source panicked").object(object);
-        let _ = outbox.send((id, Err(error))).await;
     }
 }

@@ -1,37 +1,75 @@
 //! How far a run is, from Timely's own probes and logging.
+//!
+//! ```text
+//!   observe, event   a worker's logs, as they are written
+//!   counters         what they add up to, by worker and stage
+//!   backlog          what sources have that is not done
+//!   epochs           what complete epochs have done, and how long it took
+//!   activity         what is being waited for
+//!   snapshot         what processes of a cluster tell each other
+//!   rates            numbers per second
+//!   status           all of it in one document, for whoever shows it
+//!   taps             sample rows of an edge
+//!   terminal         the status on a terminal
+//! ```
 
+mod activity;
+mod backlog;
+mod counters;
+mod epochs;
+mod event;
+mod lead;
 mod observe;
+mod rates;
+mod snapshot;
+mod status;
+mod taps;
 mod terminal;
 
+pub(crate) use activity::Activities;
+pub use backlog::Backlog;
+pub(crate) use counters::WorkerProgress;
+pub use epochs::{Durations, EpochProgress, SourceProgress, StageFlow, StateProgress, StateSize, TableCommit};
+pub(crate) use event::{Passed, logger as passed_logger};
+pub(crate) use lead::Lead;
 pub(crate) use observe::observe;
+pub use rates::Point;
+pub(crate) use snapshot::Snapshot;
+pub(crate) use status::Circumstances;
+pub use status::{
+    BacklogStatus, EdgeStatus, EpochsStatus, FaultStatus, Lag, Metric, RunState, StageCondition, StageStatus, Status,
+    TableStatus, Warning, WorkerStatus,
+};
+pub use taps::Sample;
+pub(crate) use taps::Taps;
 pub(crate) use terminal::{Terminal, summary};
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use crate::Epoch;
-use crate::checkpoint::Completion;
+use crate::checkpoint::{Binding, Completion};
 use crate::plan::Plan;
-use crate::stage::Split;
+use crate::secret;
+use counters::{Counts, Flow, Flows, add_flows};
+use epochs::{EpochRecord, Frame};
+use rates::Rates;
 
 /// What is known of a run while it goes on. Written by workers and the coordinator, read by whoever shows it.
 pub struct Progress {
-    /// By stage of the plan.
-    pub stages: Vec<StageProgress>,
-    /// When the run began.
-    pub started: Instant,
-    /// The newest epoch that is complete, 0 if none.
-    completed: AtomicU64,
-    /// Epochs completed by this run.
-    epochs: AtomicU64,
-    tables: Mutex<BTreeMap<String, TableProgress>>,
-    backlog: Mutex<Outstanding>,
+    pub(crate) plan: Arc<Plan>,
+    /// Identifies the run: the same in all processes of a cluster once they have met.
+    run_id: Mutex<String>,
+    started: Instant,
+    began: DateTime<Utc>,
+    /// Of this process, by their number in the cluster.
+    workers: Mutex<BTreeMap<usize, Arc<WorkerProgress>>>,
+    lead: Mutex<Lead>,
     /// An epoch has become complete.
     completion: Notify,
     /// What complete epochs have read.
@@ -39,164 +77,121 @@ pub struct Progress {
     read_rows: AtomicU64,
     /// What the other processes of a cluster say, by process.
     others: Mutex<BTreeMap<usize, Snapshot>>,
+    rates: Mutex<Rates>,
+    pub(crate) activities: Activities,
+    pub(crate) taps: Taps,
 }
 
-/// How far one process of a cluster is, as it tells the others.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Snapshot {
-    /// By stage: rows in, rows out, rejects.
-    stages: Vec<[u64; 3]>,
-    completed: Epoch,
-    epochs: u64,
-    tables: BTreeMap<String, TableProgress>,
-    backlog: Backlog,
-}
-
-/// Splits that no complete epoch has.
-#[derive(Debug, Default)]
-struct Outstanding {
-    /// Found, by source, and not bound.
-    waiting: BTreeMap<String, Backlog>,
-    /// Bound, by epoch.
-    bound: BTreeMap<Epoch, Backlog>,
-}
-
-/// What is still to be done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Backlog {
-    /// Splits (objects).
-    pub splits: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// When the oldest of them was written.
-    pub oldest: Option<DateTime<Utc>>,
-}
-
-impl Backlog {
-    /// One split more.
-    pub(crate) fn add(&mut self, split: &Split) {
-        self.merge(Self { splits: 1, bytes: split.bytes, oldest: split.modified });
-    }
-
-    fn merge(&mut self, other: Self) {
-        self.splits += other.splits;
-        self.bytes += other.bytes;
-        self.oldest = [self.oldest, other.oldest].into_iter().flatten().min();
-    }
-}
-
-/// What is known of a stage.
-pub struct StageProgress {
-    /// Its name.
-    pub name: String,
-    /// Its kind.
-    pub kind: String,
-    /// It passes on what comes in; what came in is what counts.
-    sink: bool,
-    /// It may reject rows; other stages use that port for something else.
-    rejecting: bool,
-    rows_in: AtomicU64,
-    rows_out: AtomicU64,
-    rejects: AtomicU64,
-    /// Rows in, rows out and rejects in the other processes of the cluster.
-    elsewhere: [AtomicU64; 3],
-    frontier: AtomicU64,
-}
-
-/// What a run has done to a table.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TableProgress {
-    /// The newest version.
-    pub version: u64,
-    /// Rows written by this run.
-    pub rows: u64,
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Progress {
     /// Nothing done.
-    pub fn new(plan: &Plan) -> Self {
-        let stages = plan.stages.iter().map(|s| StageProgress {
-            name: s.name.clone(),
-            kind: s.kind.clone(),
-            sink: s.role == crate::stage::Role::Sink,
-            rejecting: s.outputs.rejects,
-            rows_in: AtomicU64::new(0),
-            rows_out: AtomicU64::new(0),
-            rejects: AtomicU64::new(0),
-            elsewhere: Default::default(),
-            frontier: AtomicU64::new(0),
-        });
+    pub fn new(plan: &Arc<Plan>) -> Self {
         Self {
-            stages: stages.collect(),
+            plan: plan.clone(),
+            run_id: Mutex::new(uuid::Uuid::new_v4().to_string()),
             started: Instant::now(),
-            completed: AtomicU64::new(0),
-            epochs: AtomicU64::new(0),
-            tables: Mutex::default(),
-            backlog: Mutex::default(),
+            began: Utc::now(),
+            workers: Mutex::default(),
+            lead: Mutex::default(),
             completion: Notify::new(),
             read_bytes: AtomicU64::new(0),
             read_rows: AtomicU64::new(0),
             others: Mutex::default(),
+            rates: Mutex::default(),
+            activities: Activities::default(),
+            taps: Taps::default(),
         }
     }
 
-    /// What this process tells the others.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        let stages =
-            self.stages.iter().map(|s| [&s.rows_in, &s.rows_out, &s.rejects].map(|n| n.load(Ordering::Relaxed)));
-        Snapshot {
-            stages: stages.collect(),
-            completed: self.completed(),
-            epochs: self.epochs(),
-            tables: self.tables(),
-            backlog: self.backlog(),
-        }
+    /// Identifies this run.
+    pub fn run_id(&self) -> String {
+        locked(&self.run_id).clone()
     }
 
-    /// What another process tells. Epochs, tables and backlog are the leader's, process 0's, to know.
-    pub(crate) fn set_other(&self, process: usize, snapshot: Snapshot) {
-        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        if process == 0 {
-            self.completed.store(snapshot.completed, Ordering::Relaxed);
-            self.epochs.store(snapshot.epochs, Ordering::Relaxed);
-            self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&snapshot.tables);
-        }
-        others.insert(process, snapshot);
-        for (stage, mine) in self.stages.iter().enumerate() {
-            for (which, total) in mine.elsewhere.iter().enumerate() {
-                let of = |s: &Snapshot| s.stages.get(stage).and_then(|n| n.get(which)).copied().unwrap_or(0);
-                total.store(others.values().map(of).sum(), Ordering::Relaxed);
+    /// What a worker of this process writes.
+    pub(crate) fn worker(&self, worker: usize) -> Arc<WorkerProgress> {
+        let stages = self.plan.stages.len();
+        locked(&self.workers).entry(worker).or_insert_with(|| Arc::new(WorkerProgress::new(stages))).clone()
+    }
+
+    /// The numbers of every worker by stage, with its process: of this process, or of the whole cluster.
+    fn counts(&self, local: bool) -> Vec<(usize, usize, Vec<Counts>)> {
+        let others = locked(&self.others);
+        // Process 0 is told by nobody to itself; another one is between those that it hears of.
+        let here = (0..).find(|process| !others.contains_key(process)).unwrap_or(0);
+        let mine = locked(&self.workers);
+        let mine = mine.iter().map(|(worker, progress)| (here, *worker, progress.counts()));
+        let theirs = others.iter().filter(|_| !local).flat_map(|(process, snapshot)| {
+            snapshot.workers.iter().map(|(worker, counts)| (*process, *worker, counts.clone()))
+        });
+        let mut all: Vec<_> = mine.chain(theirs).collect();
+        all.sort_by_key(|(_, worker, _)| *worker);
+        all
+    }
+
+    /// The numbers of each stage over these workers.
+    fn totals(&self, workers: &[(usize, usize, Vec<Counts>)]) -> Vec<Counts> {
+        let mut totals = vec![Counts::default(); self.plan.stages.len()];
+        let mut first = true;
+        for (_, _, counts) in workers {
+            for (total, counts) in totals.iter_mut().zip(counts) {
+                if first { *total = *counts } else { total.add(counts) }
             }
+            first = false;
         }
+        totals
     }
 
-    /// What is found and not yet in a complete epoch.
-    pub fn backlog(&self) -> Backlog {
-        if let Some(leader) = self.others.lock().unwrap_or_else(PoisonError::into_inner).get(&0) {
-            return leader.backlog;
+    /// What left the stages in the newest epochs, over all workers of the cluster.
+    fn flows(&self) -> Flows {
+        let mut all = Flows::new();
+        for worker in locked(&self.workers).values() {
+            add_flows(&mut all, &worker.flows(0));
         }
-        let outstanding = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
+        for snapshot in locked(&self.others).values() {
+            add_flows(&mut all, &snapshot.flows);
+        }
+        all
+    }
+
+    /// What is found and not yet in a complete epoch, by source.
+    pub fn backlogs(&self) -> BTreeMap<String, Backlog> {
+        locked(&self.lead).backlogs()
+    }
+
+    /// The same of all sources.
+    pub fn backlog(&self) -> Backlog {
         let mut all = Backlog::default();
-        outstanding.waiting.values().chain(outstanding.bound.values()).for_each(|b| all.merge(*b));
+        self.backlogs().values().for_each(|b| all.merge(*b));
         all
     }
 
     /// What is found and not bound of a source.
     pub(crate) fn set_waiting(&self, source: &str, backlog: Backlog) {
-        let mut outstanding = self.backlog.lock().unwrap_or_else(PoisonError::into_inner);
-        outstanding.waiting.insert(source.to_owned(), backlog);
+        locked(&self.lead).outstanding.set_waiting(source, backlog);
     }
 
-    /// An epoch consists of these splits.
-    pub(crate) fn bound<'a>(&self, epoch: Epoch, splits: impl Iterator<Item = &'a Split>) {
-        let mut backlog = Backlog::default();
-        splits.for_each(|split| backlog.add(split));
-        self.backlog.lock().unwrap_or_else(PoisonError::into_inner).bound.insert(epoch, backlog);
+    /// An epoch is open. `binding` tells how long it took to make that durable, unless an earlier run has done it.
+    pub(crate) fn opened(&self, epoch: &Binding, binding: Option<Duration>) {
+        locked(&self.lead).open(epoch, binding);
+    }
+
+    /// Everything of an epoch is staged.
+    pub(crate) fn staged(&self, epoch: Epoch) {
+        locked(&self.lead).timing(epoch, epochs::Timing::staged);
+    }
+
+    /// A table has got an epoch.
+    pub(crate) fn committed(&self, epoch: Epoch, table: &str, took: Duration) {
+        locked(&self.lead).timing(epoch, |timing| timing.committed(table, took));
     }
 
     /// Waits until no epoch is open. There may be one waiter.
     pub(crate) async fn all_complete(&self) {
-        while !self.backlog.lock().unwrap_or_else(PoisonError::into_inner).bound.is_empty() {
+        while !locked(&self.lead).outstanding.all_complete() {
             self.completion.notified().await;
         }
     }
@@ -209,72 +204,100 @@ impl Progress {
         }
     }
 
+    /// The state of the epoch that a run goes on from.
+    pub(crate) fn restored(&self, completion: &Completion) {
+        self.read_before(completion);
+        locked(&self.lead).restored(completion);
+    }
+
     /// Bytes of a row, on average, as they lie in the sources; `None` when nothing is known yet.
     pub(crate) fn bytes_per_row(&self) -> Option<f64> {
         let rows = self.read_rows.load(Ordering::Relaxed);
         (rows > 0).then(|| self.read_bytes.load(Ordering::Relaxed) as f64 / rows as f64)
     }
 
+    pub(crate) fn complete(&self, completion: &Completion) {
+        self.read_before(completion);
+        locked(&self.lead).complete(completion);
+        self.completion.notify_one();
+    }
+
     /// The newest complete epoch, 0 if none.
     pub fn completed(&self) -> Epoch {
-        self.completed.load(Ordering::Relaxed)
+        locked(&self.lead).completed
     }
 
     /// Epochs completed by this run.
     pub fn epochs(&self) -> u64 {
-        self.epochs.load(Ordering::Relaxed)
+        locked(&self.lead).epochs
     }
 
-    /// What the run has done to each table so far.
-    pub fn tables(&self) -> BTreeMap<String, TableProgress> {
-        self.tables.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The newest complete epochs of this run, oldest first.
+    pub fn recent(&self) -> Vec<EpochProgress> {
+        let records: Vec<EpochRecord> = locked(&self.lead).records.iter().cloned().collect();
+        self.tell(&records)
     }
 
-    pub(crate) fn complete(&self, completion: &Completion) {
-        self.completed.store(completion.epoch, Ordering::Relaxed);
-        self.epochs.fetch_add(1, Ordering::Relaxed);
-        self.read_before(completion);
-        self.backlog.lock().unwrap_or_else(PoisonError::into_inner).bound.remove(&completion.epoch);
-        self.completion.notify_one();
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
-        for (stage, committed) in &completion.tables {
-            let table = tables.entry(stage.clone()).or_default();
-            table.version = committed.version;
-            table.rows += committed.rows;
-        }
+    /// The complete epochs after this one of which all is known: other processes may be behind with their numbers.
+    pub(crate) fn told_after(&self, epoch: Epoch) -> Vec<EpochProgress> {
+        let known = locked(&self.others).values().map(Snapshot::passed).min().unwrap_or(Epoch::MAX);
+        let records: Vec<EpochRecord> =
+            locked(&self.lead).records.iter().filter(|r| r.epoch > epoch && r.epoch < known).cloned().collect();
+        if records.is_empty() { Vec::new() } else { self.tell(&records) }
     }
 
-    /// What a stage has no more rows of: everything before this epoch; `None` when it is finished.
-    pub(crate) fn set_frontier(&self, stage: usize, frontier: Option<Epoch>) {
-        if let Some(stage) = self.stages.get(stage) {
-            stage.frontier.store(frontier.unwrap_or(u64::MAX), Ordering::Relaxed);
-        }
+    fn tell(&self, records: &[EpochRecord]) -> Vec<EpochProgress> {
+        let flows = self.flows();
+        let totals = self.totals(&self.counts(false));
+        let run_id = self.run_id();
+        let id = secret::public_url(&self.plan.state);
+        let frontiers: BTreeMap<_, _> =
+            self.plan.stages.iter().zip(&totals).map(|(s, t)| (s.name.clone(), t.frontier)).collect();
+        let of = |record: &EpochRecord| {
+            let none = Vec::new();
+            let flow = flows.get(&record.epoch).unwrap_or(&none);
+            let stages = self.plan.stages.iter().enumerate();
+            let stages = stages.map(|(i, s)| (s.name.as_str(), flow.get(i).copied().unwrap_or(Flow::default())));
+            record.tell(Frame {
+                id: &id,
+                run_id: &run_id,
+                name: &self.plan.pipeline,
+                stages: stages.collect(),
+                frontiers: frontiers.clone(),
+            })
+        };
+        records.iter().map(of).collect()
+    }
+
+    /// To be called a few times a second: rates are made of it.
+    pub fn sample(&self) {
+        let workers = self.counts(false);
+        let totals = self.totals(&workers);
+        let (lag, backlog) = {
+            let lead = locked(&self.lead);
+            (lead.lag_seconds(lead.completed), lead.backlogs().values().map(|b| b.splits).sum())
+        };
+        locked(&self.rates).sample(&self.plan, &totals, workers.len(), lag, backlog);
+    }
+
+    /// Throughput, lag and backlog over the last minutes, one point a second.
+    pub fn series(&self) -> Vec<Point> {
+        locked(&self.rates).points()
     }
 
     /// Rows that have come in from sources.
-    pub fn source_rows(&self, plan: &Plan) -> u64 {
-        let sources = self.stages.iter().zip(&plan.stages).filter(|(_, s)| s.role == crate::stage::Role::Source);
-        sources.map(|(p, _)| p.rows()).sum()
-    }
-}
-
-impl StageProgress {
-    /// Rows that it has given (a sink: taken) so far.
-    pub fn rows(&self) -> u64 {
-        if self.sink { self.total(&self.rows_in, 0) } else { self.total(&self.rows_out, 1) }
+    pub fn source_rows(&self) -> u64 {
+        let sources = self.plan.stages.iter().zip(self.totals(&self.counts(false)));
+        sources.filter(|(s, _)| s.role == crate::stage::Role::Source).map(|(_, t)| t.rows_out).sum()
     }
 
-    /// Rows that it has rejected so far.
-    pub fn rejects(&self) -> u64 {
-        self.total(&self.rejects, 2)
+    /// Whether another process leads.
+    pub(crate) fn follows(&self) -> bool {
+        locked(&self.others).contains_key(&0)
     }
 
-    fn total(&self, here: &AtomicU64, which: usize) -> u64 {
-        here.load(Ordering::Relaxed) + self.elsewhere[which].load(Ordering::Relaxed)
-    }
-
-    /// The oldest epoch that it may still have rows of; `None` when it is finished.
-    pub fn frontier(&self) -> Option<Epoch> {
-        Some(self.frontier.load(Ordering::Relaxed)).filter(|&f| f != u64::MAX)
+    /// How long the run goes on.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 }

@@ -1,7 +1,10 @@
 //! Runs a plan: joins the cluster, prepares, starts the workers, watches, stops.
 
+mod handle;
 mod prepare;
 mod worker;
+
+pub use handle::{Control, RunHandle};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::RecvTimeoutError;
@@ -92,11 +95,12 @@ pub fn run(
     plan: &Arc<Plan>,
     options: &RunOptions,
     runtime: &tokio::runtime::Runtime,
-    progress: &Arc<Progress>,
+    handle: &RunHandle,
     stop: &Stop,
     look: impl FnMut(),
 ) -> Result<Ended, Fault> {
-    let run = Run { plan, options, runtime, progress, stop, faults: FaultCell::default() };
+    let progress = &handle.progress();
+    let run = Run { plan, options, runtime, handle, progress, stop, faults: FaultCell::default() };
     let joined = runtime.block_on(async {
         tokio::select! {
             biased;
@@ -153,6 +157,7 @@ struct Run<'a> {
     plan: &'a Arc<Plan>,
     options: &'a RunOptions,
     runtime: &'a tokio::runtime::Runtime,
+    handle: &'a RunHandle,
     progress: &'a Arc<Progress>,
     stop: &'a Stop,
     faults: FaultCell,
@@ -168,7 +173,7 @@ impl Run<'_> {
             processes: options.hosts.count(),
             workers: self.options.workers,
         };
-        let joined = Cluster::join(options, &facts, &self.faults, self.progress, self.stop).await;
+        let joined = Cluster::join(options, &facts, &self.faults, self.handle, self.stop).await;
         joined.map(|(cluster, network)| (Some(cluster), Some(network)))
     }
 
@@ -177,9 +182,9 @@ impl Run<'_> {
         let handle = self.runtime.handle();
         if let Some(cluster) = cluster.filter(|c| !c.leads()) {
             let start = cluster.wait_for_start()?;
-            return self.runtime.block_on(prepare::follow(self.plan, self.options, handle, &self.faults, &start));
+            return self.runtime.block_on(prepare::follow(self.progress, self.options, handle, &self.faults, &start));
         }
-        let led = prepare::lead(self.plan, self.options, handle, self.progress, self.stop, &self.faults, tasks);
+        let led = prepare::lead(self.options, handle, self.handle, self.stop, &self.faults, tasks);
         let (process, start) = self.runtime.block_on(led)?;
         if let Some(cluster) = cluster {
             cluster.start(start);
@@ -198,7 +203,7 @@ impl Run<'_> {
         let engine = |error| Fault { stage: "engine".into(), epoch: None, error };
         let builders = network.map_or_else(|| worker::alone(self.options.workers), Network::start);
         let guards = builders
-            .and_then(|builders| worker::start(builders, Arc::new(process), self.progress.clone()))
+            .and_then(|builders| worker::start(builders, Arc::new(process)))
             .map_err(|e| engine(StageError::internal("the workers could not be started").because(e)))?;
         let (ended, all_ended) = std::sync::mpsc::channel();
         // Timely's threads end when those of the other processes do, so this one must not wait for them itself.

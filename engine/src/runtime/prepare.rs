@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future;
 
-use super::{RunOptions, Stop, Tasks};
+use super::{RunHandle, RunOptions, Stop, Tasks};
 use crate::bridge::{FaultCell, Pressure};
 use crate::checkpoint::{
     CheckpointStore, Completion, Coordinator, Holder, Lease, Listing, Minter, Records, StateLog, TableSink, claim,
@@ -27,14 +27,15 @@ struct Led {
 
 /// For the process that leads, or is alone. Gives what the others begin with, too.
 pub(super) async fn lead(
-    plan: &Arc<Plan>,
     options: &RunOptions,
     runtime: &tokio::runtime::Handle,
-    progress: &Arc<Progress>,
+    handle: &RunHandle,
     stop: &Stop,
     faults: &FaultCell,
     tasks: &mut Tasks,
 ) -> Result<(Process, Start), Fault> {
+    let progress = &handle.progress();
+    let plan = &progress.plan;
     let checkpoint = |error| Fault { stage: "checkpoint".into(), epoch: None, error };
     let location = plan.storage.open(&plan.state).map_err(checkpoint)?;
     require_exclusive(plan, &location).await?;
@@ -48,10 +49,10 @@ pub(super) async fn lead(
     let store = CheckpointStore::new(records, instance, lease);
     let mut history = store.history().await.map_err(checkpoint)?;
     if let Some(completed) = &history.completed {
-        progress.read_before(completed);
+        progress.restored(completed);
     }
     let start = Start { first_epoch: history.completed_epoch() + 1, completed: history.completed.clone() };
-    let mut process = follow(plan, options, runtime, faults, &start).await?;
+    let mut process = follow(progress, options, runtime, faults, &start).await?;
     let led = build_led(&process, options.workers)?;
     let logs = process.state_logs.values().cloned().collect();
     let ledger = Arc::new(Mutex::new(std::mem::take(&mut history.ledger)));
@@ -67,6 +68,7 @@ pub(super) async fn lead(
         next: history.last_bound + 1,
         open: history.open,
         watch: options.watch,
+        control: handle.controls(),
         stop: stop.listen(),
     };
     let (mint_runtime, commit_runtime) = (runtime.clone(), runtime.clone());
@@ -84,12 +86,13 @@ pub(super) async fn lead(
 
 /// For a process that begins where the leader says.
 pub(super) async fn follow(
-    plan: &Arc<Plan>,
+    progress: &Arc<Progress>,
     options: &RunOptions,
     runtime: &tokio::runtime::Handle,
     faults: &FaultCell,
     start: &Start,
 ) -> Result<Process, Fault> {
+    let plan = &progress.plan;
     let location =
         plan.storage.open(&plan.state).map_err(|error| Fault { stage: "checkpoint".into(), epoch: None, error })?;
     let state_logs: BTreeMap<String, StateLog> = plan
@@ -102,6 +105,7 @@ pub(super) async fn follow(
         plan: plan.clone(),
         faults: faults.clone(),
         pressure: Pressure::new(options.queue_bytes),
+        progress: progress.clone(),
         runtime: runtime.clone(),
         shared: Shared::default(),
         state,

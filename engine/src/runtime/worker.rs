@@ -13,7 +13,7 @@ use crate::Epoch;
 use crate::bridge::FaultCell;
 use crate::cluster::{Builders, is_broken_connection};
 use crate::graph::{self, Process};
-use crate::progress::{Progress, observe};
+use crate::progress::observe;
 use crate::stage::{Fault, StageError};
 
 /// A worker looks around at least this often; what it waits for wakes it at once.
@@ -28,15 +28,10 @@ pub(super) fn alone(workers: usize) -> Result<Builders, String> {
 }
 
 /// Starts the workers of this process.
-pub(super) fn start(
-    builders: Builders,
-    process: Arc<Process>,
-    progress: Arc<Progress>,
-) -> Result<WorkerGuards<()>, String> {
+pub(super) fn start(builders: Builders, process: Arc<Process>) -> Result<WorkerGuards<()>, String> {
     let (allocators, others) = builders;
-    let here = allocators.len();
     execute_from(allocators, others, WorkerConfig::default(), move |worker| {
-        let work = AssertUnwindSafe(|| work(worker, &process, &progress, here));
+        let work = AssertUnwindSafe(|| work(worker, &process));
         if let Err(panic) = catch_unwind(work) {
             panicked(&process.faults, graph::panic_text(panic.as_ref()));
         }
@@ -61,9 +56,10 @@ pub(super) fn panicked(faults: &FaultCell, text: &str) {
     faults.raise(Fault { stage: "engine".into(), epoch: None, error });
 }
 
-fn work(worker: &mut Worker, process: &Process, progress: &Arc<Progress>, here: usize) {
+fn work(worker: &mut Worker, process: &Process) {
     process.faults.register_worker();
-    observe(worker, progress.clone());
+    let progress = process.progress.worker(worker.index());
+    observe(worker, &progress);
     let rendered =
         match worker.dataflow_named::<Epoch, _, _>(&process.plan.pipeline, |scope| graph::render(process, scope)) {
             Ok(rendered) => rendered,
@@ -71,10 +67,8 @@ fn work(worker: &mut Worker, process: &Process, progress: &Arc<Progress>, here: 
         };
     while !rendered.complete.done() && !process.faults.is_raised() {
         worker.step_or_park(Some(LONGEST_PARK));
-        if worker.index().is_multiple_of(here) {
-            for (stage, probe) in rendered.stages.iter().enumerate() {
-                progress.set_frontier(stage, probe.with_frontier(|f| f.first().copied()));
-            }
+        for (stage, probe) in rendered.stages.iter().enumerate() {
+            progress.set_frontier(stage, probe.with_frontier(|f| f.first().copied()));
         }
     }
 }

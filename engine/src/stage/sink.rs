@@ -53,12 +53,19 @@ pub struct Commit {
 }
 
 /// What was made visible.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Committed {
     /// The table's version that holds the epoch.
     pub version: u64,
     /// Rows written by this epoch, for the summary.
     pub rows: u64,
+    /// Files written, and their bytes.
+    pub files: u64,
+    /// See above.
+    pub bytes: u64,
+    /// Tries that another writer got in the way of.
+    pub conflicts: u64,
 }
 
 /// Makes epochs visible, in order, each exactly once.

@@ -12,7 +12,7 @@ use alluvium_engine::{Epoch, async_trait};
 use deltalake::kernel::{Action, Add};
 use deltalake::{ObjectStore, Path};
 
-use crate::commit::Log;
+use crate::commit::{Log, committed};
 use crate::file::{DataFile, TARGET_BYTES};
 use crate::table::Target;
 
@@ -164,8 +164,8 @@ impl Committer for AppendCommitter {
         let rows = adds.iter().map(rows_of).sum();
         let actions: Vec<Action> = adds.into_iter().map(Action::Add).collect();
         self.log.all_there(&commit, &actions).await?;
-        let version = self.log.append(&commit, actions).await?;
-        Ok(Committed { version: version.number, rows: if version.ours { rows } else { 0 } })
+        let version = self.log.append(&commit, &actions).await?;
+        Ok(committed(&version, rows, &actions))
     }
 }
 

@@ -13,7 +13,7 @@
 use std::time::Duration;
 
 use alluvium_engine::Epoch;
-use alluvium_engine::stage::{Commit, StageError};
+use alluvium_engine::stage::{Commit, Committed, StageError};
 use deltalake::kernel::transaction::{CommitBuilder, CommitConflictError, CommitProperties, TransactionError};
 use deltalake::kernel::{Action, Transaction};
 use deltalake::protocol::{DeltaOperation, OutputMode};
@@ -44,6 +44,19 @@ pub(crate) struct Version {
     pub(crate) number: u64,
     /// This call made it; otherwise it was there already.
     pub(crate) ours: bool,
+    /// Tries before the one that made it.
+    pub(crate) conflicts: u32,
+}
+
+/// What a commit has done: `rows` and the files among the actions are told if it was made by this call.
+pub(crate) fn committed(version: &Version, rows: u64, actions: &[Action]) -> Committed {
+    if !version.ours {
+        return Committed { version: version.number, ..Committed::default() };
+    }
+    let sizes = actions.iter().filter_map(|a| if let Action::Add(add) = a { Some(add.size) } else { None });
+    let (files, bytes) =
+        sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + u64::try_from(size).unwrap_or(0)));
+    Committed { version: version.number, rows, files, bytes, conflicts: u64::from(version.conflicts) }
 }
 
 /// What to do after a failed try.
@@ -122,21 +135,21 @@ impl Log {
     }
 
     /// Commits actions that do not depend on what the table holds. The same actions are tried until their fate is known.
-    pub(crate) async fn append(&mut self, commit: &Commit, actions: Vec<Action>) -> Result<Version, StageError> {
+    pub(crate) async fn append(&mut self, commit: &Commit, actions: &[Action]) -> Result<Version, StageError> {
         if let Some(number) = self.held(commit.epoch).await? {
-            return Ok(Version { number, ours: false });
+            return Ok(Version { number, ours: false, conflicts: 0 });
         }
         let mut last = None;
         for attempt in 0..TRIES {
-            match self.once(commit, actions.clone(), 15).await {
-                Ok(number) => return Ok(Version { number, ours: true }),
+            match self.once(commit, actions.to_vec(), 15).await {
+                Ok(number) => return Ok(Version { number, ours: true, conflicts: attempt }),
                 Err(error) => {
                     let next = self.judge(error, attempt, &mut last).await?;
                     if let Next::Reconcile = next {
                         self.reconcile().await?;
                     }
-                    if let Some(number) = self.landed(commit.epoch, &actions).await? {
-                        return Ok(Version { number, ours: true });
+                    if let Some(number) = self.landed(commit.epoch, actions).await? {
+                        return Ok(Version { number, ours: true, conflicts: attempt + 1 });
                     }
                 }
             }

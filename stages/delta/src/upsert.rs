@@ -21,7 +21,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::changes::Changes;
-use crate::commit::{Log, Next};
+use crate::commit::{Log, Next, Version, committed};
 use crate::feed::{self, Feed};
 use crate::file::TARGET_BYTES;
 use crate::output::Output;
@@ -80,7 +80,7 @@ impl Committer for UpsertCommitter {
 
     async fn commit(&mut self, commit: Commit) -> Result<Committed, StageError> {
         if let Some(version) = self.log.held(commit.epoch).await? {
-            return Ok(Committed { version, rows: 0 });
+            return Ok(Committed { version, ..Committed::default() });
         }
         let mut last = None;
         for attempt in 0..TRIES {
@@ -99,13 +99,17 @@ impl Committer for UpsertCommitter {
                 }
             };
             match self.log.once(&commit, actions.clone(), 0).await {
-                Ok(version) => return Ok(Committed { version, rows }),
+                Ok(number) => {
+                    let version = Version { number, ours: true, conflicts: attempt };
+                    return Ok(committed(&version, rows, &actions));
+                }
                 Err(error) => {
                     if let Next::Reconcile = self.log.judge(error, attempt, &mut last).await? {
                         self.log.reconcile().await?;
                     }
-                    if let Some(version) = self.log.landed(commit.epoch, &actions).await? {
-                        return Ok(Committed { version, rows });
+                    if let Some(number) = self.log.landed(commit.epoch, &actions).await? {
+                        let version = Version { number, ours: true, conflicts: attempt + 1 };
+                        return Ok(committed(&version, rows, &actions));
                     }
                 }
             }
