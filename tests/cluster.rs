@@ -32,7 +32,7 @@ pub fn hosts(processes: usize) -> Vec<String> {
 }
 
 /// One process of a cluster.
-fn process(numbers: &Numbers, hosts: &[String], process: usize, arguments: &[&str]) -> Call {
+pub fn process(numbers: &Numbers, hosts: &[String], process: usize, arguments: &[&str]) -> Call {
     let (hosts, number) = (hosts.join(","), process.to_string());
     let all: Vec<&str> = ["--hosts", &hosts, "--process", &number].iter().chain(arguments).copied().collect();
     numbers.call(&all).env("ALLUVIUM_CLUSTER_SECRET", SECRET)

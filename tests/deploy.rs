@@ -14,11 +14,13 @@ const COMPOSE: &str = "pipelines/deploy/compose.yaml";
 const KUBERNETES: &str = "pipelines/deploy/kubernetes.yaml";
 
 /// What the program reads.
-const VARIABLES: [&str; 7] = [
+const VARIABLES: [&str; 9] = [
     "ALLUVIUM_CACHE",
     "ALLUVIUM_CLUSTER_SECRET",
     "ALLUVIUM_CLUSTER_SECRET_FILE",
     "ALLUVIUM_HOSTS",
+    "ALLUVIUM_HTTP",
+    "ALLUVIUM_HTTP_TOKEN_FILE",
     "ALLUVIUM_LOG",
     "ALLUVIUM_PROCESS",
     "ALLUVIUM_WORKERS",
@@ -165,6 +167,25 @@ fn deploy_kubernetes_files_are_where_the_process_looks() {
     let secret = &named(&pod["volumes"], "cluster")["secret"]["items"][0];
     let path = format!("{}/{}", folder("cluster"), text(&secret["path"]));
     assert_eq!(text(&named(&container["env"], "ALLUVIUM_CLUSTER_SECRET_FILE")["value"]), path);
+    let token = &named(&pod["volumes"], "cluster")["secret"]["items"][1];
+    let path = format!("{}/{}", folder("cluster"), text(&token["path"]));
+    assert_eq!(text(&named(&container["env"], "ALLUVIUM_HTTP_TOKEN_FILE")["value"]), path);
+}
+
+/// Prometheus takes a rule about a metric that nobody tells for one that is never true.
+#[test]
+fn deploy_rules_and_dashboard_read_metrics_that_there_are() {
+    let files = ["pipelines/deploy/alerts.yaml", "pipelines/deploy/grafana.json"];
+    let parsed = python(&["tests/monitor/promql.py", files[0], files[1]]);
+    let expressions: Vec<(String, Vec<String>)> = serde_json::from_slice(&parsed).unwrap();
+    assert!(expressions.len() > 20, "{}", expressions.len());
+    let documented = read("stages/monitor/METRICS.md");
+    for (expression, metrics) in expressions {
+        assert!(!metrics.is_empty(), "{expression}");
+        for metric in metrics.iter().filter(|m| *m != "up") {
+            assert!(documented.contains(&format!("| `{metric}` |")), "{metric} in {expression}");
+        }
+    }
 }
 
 #[test]

@@ -35,6 +35,7 @@ mod golden;
 mod job;
 mod join;
 mod ledger;
+mod monitor;
 mod partitions;
 mod profile;
 mod quality;

@@ -14,6 +14,7 @@ pub mod cluster;
 mod failpoint;
 mod graph;
 pub mod metrics;
+pub mod monitor;
 mod notices;
 pub mod plan;
 pub mod progress;

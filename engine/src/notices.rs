@@ -6,8 +6,11 @@ use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer};
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::Epoch;
 use crate::progress::Warning;
@@ -20,26 +23,51 @@ const SHOWN: TimeDelta = TimeDelta::minutes(10);
 /// Why object stores try again is told as information.
 const RETRIES: &str = "object_store::client::retry";
 
-static NOTICES: Mutex<VecDeque<Warning>> = Mutex::new(VecDeque::new());
+/// With what makes two of them the same.
+static NOTICES: Mutex<VecDeque<(String, Warning)>> = Mutex::new(VecDeque::new());
 
 /// The warnings of the last minutes, the newest last.
 pub(crate) fn recent() -> Vec<Warning> {
     let since: DateTime<Utc> = Utc::now() - SHOWN;
     let notices = NOTICES.lock().unwrap_or_else(PoisonError::into_inner);
-    notices.iter().filter(|w| w.at >= since).cloned().collect()
+    notices.iter().map(|(_, w)| w).filter(|w| w.at >= since).cloned().collect()
 }
 
 /// Part of the log's subscriber.
 pub(crate) struct Remember;
 
-impl<S: Subscriber> Layer<S> for Remember {
-    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        let about = event.metadata();
-        if *about.level() > Level::WARN && about.target() != RETRIES {
-            return;
+impl Remember {
+    /// With the filter that it needs.
+    pub(crate) fn layer<S>() -> impl Layer<S>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        Self.with_filter(Targets::new().with_default(Level::WARN).with_target(RETRIES, Level::INFO))
+    }
+}
+
+impl<S> Layer<S> for Remember
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id).filter(|_| fields.stage.is_some()) {
+            span.extensions_mut().insert(fields);
         }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
+        // Whoever logs does not know for which stage it works; the span does.
+        for span in context.event_scope(event).into_iter().flatten() {
+            if let Some(around) = span.extensions().get::<Fields>().filter(|_| fields.stage.is_none()) {
+                fields.stage.clone_from(&around.stage);
+                fields.epoch = fields.epoch.or(around.epoch);
+            }
+        }
         let warning = Warning {
             stage: fields.stage,
             epoch: fields.epoch,
@@ -47,9 +75,11 @@ impl<S: Subscriber> Layer<S> for Remember {
             at: Utc::now(),
         };
         let mut notices = NOTICES.lock().unwrap_or_else(PoisonError::into_inner);
-        // The same again is only newer.
-        notices.retain(|w| (&w.stage, w.epoch, &w.message) != (&warning.stage, warning.epoch, &warning.message));
-        notices.push_back(warning);
+        // The same again is only newer; tries are counted in their text.
+        let what = if event.metadata().target() == RETRIES { RETRIES } else { &warning.message };
+        let key = format!("{:?} {:?} {what}", warning.stage, warning.epoch);
+        notices.retain(|(other, _)| *other != key);
+        notices.push_back((key, warning));
         if notices.len() > KEPT {
             notices.pop_front();
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use crate::cli::Command;
+use crate::monitor::{Monitor, Reporter};
 use crate::spec::Problem;
 use crate::stage::{Input, Outputs, ResolveContext, Role, Stage, StageConfig, StageContext, StageError};
 use crate::storage::Finding;
@@ -25,6 +26,8 @@ pub struct Registry {
     kinds: BTreeMap<(&'static str, bool), Kind>,
     commands: Vec<Box<dyn Command>>,
     pub(crate) tables: Option<Arc<dyn Tables>>,
+    pub(crate) monitor: Option<Arc<dyn Monitor>>,
+    pub(crate) reporter: Option<Arc<dyn Reporter>>,
 }
 
 /// One kind.
@@ -118,6 +121,20 @@ impl Registry {
     #[must_use]
     pub fn with_tables(mut self, tables: impl Tables) -> Self {
         self.tables = Some(Arc::new(tables));
+        self
+    }
+
+    /// Says how runs are shown to others.
+    #[must_use]
+    pub fn with_monitor(mut self, monitor: impl Monitor) -> Self {
+        self.monitor = Some(Arc::new(monitor));
+        self
+    }
+
+    /// Says how tables are shown to people where a run is shown.
+    #[must_use]
+    pub fn with_reporter(mut self, reporter: impl Reporter) -> Self {
+        self.reporter = Some(Arc::new(reporter));
         self
     }
 

@@ -64,13 +64,17 @@ def front(browser, report, folder):
     page.screenshot(path=folder / "report.png")
 
 
-def main(report, folder):
+def launch(playwright):
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not chromium:
         sys.exit("there is no Chromium: `tests/run` installs Debian's, `apt-get install chromium`")
+    return playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+
+
+def main(report, folder):
     folder = pathlib.Path(folder)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = launch(playwright)
         views = [(400, "light"), (400, "dark"), (760, "light"), (1400, "light"), (1400, "dark")]
         found = [look(browser, pathlib.Path(report).resolve().as_uri(), folder, *view) for view in views]
         found.append(look(browser, pathlib.Path(report).resolve().as_uri(), folder, 760, "dark", "print"))
@@ -79,4 +83,5 @@ def main(report, folder):
     json.dump(found, sys.stdout)
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,11 +1,12 @@
 //! Commits epochs in order: all tables, then the completion record. There is one in a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use futures::future;
+use futures::{FutureExt, future};
 use tokio::sync::mpsc;
 
 use super::ledger::Ledger;
@@ -14,6 +15,7 @@ use super::{CheckpointStore, Completion, History, SourceCount};
 use crate::Epoch;
 use crate::bridge::{FaultCell, Outbox};
 use crate::failpoint;
+use crate::graph::panic_text;
 use crate::progress::Progress;
 use crate::stage::{Commit, Committed, Committer, Fault, StageError, Staged};
 
@@ -90,7 +92,13 @@ impl Coordinator {
                 break;
             }
             progress.staged(number);
-            match self.epoch(epoch, &progress).await {
+            let done_with = AssertUnwindSafe(self.epoch(epoch, &progress)).catch_unwind().await;
+            // Without a word the pipeline would stand still for ever.
+            let done_with = done_with.unwrap_or_else(|panic| {
+                let text = panic_text(panic.as_ref());
+                Err(("checkpoint".to_owned(), StageError::internal(format!("committing panicked: {text}"))))
+            });
+            match done_with {
                 Ok(completion) => {
                     progress.complete(&completion);
                     if done.send(completion).await.is_err() {
@@ -117,14 +125,15 @@ impl Coordinator {
         let commits = self.tables.iter_mut().map(|table| {
             let staged = ready.tables.remove(&table.stage).unwrap_or_default();
             let commit = Commit { epoch, staged, ingest_time: ready.ingest_time, metadata: table.metadata.clone() };
-            async {
-                let _committing = progress.activities.begin(&table.stage, Some(epoch), "committing");
+            let stage = table.stage.clone();
+            let commit = async {
                 let started = Instant::now();
                 let committed = table.committer.commit(commit).await.map_err(|e| (table.stage.clone(), e))?;
                 progress.committed(epoch, &table.stage, started.elapsed());
                 failpoint::hit(&format!("after-commit:{}", table.stage), epoch);
                 Ok::<(String, Committed), (String, StageError)>((table.stage.clone(), committed))
-            }
+            };
+            async move { progress.activities.follow(&stage, Some(epoch), "committing", commit).await }
         });
         // All of them are carried to their end, also when one fails: a commit is never dropped half-way.
         let results = future::join_all(commits).await;
@@ -136,10 +145,12 @@ impl Coordinator {
             self.manifests.insert(log.stage().to_owned(), after);
         }
         failpoint::hit("after-commits", epoch);
-        let _recording = progress.activities.begin("checkpoint", Some(epoch), "recording that it is complete");
         let state = self.manifests.clone();
         let completion = Completion { epoch, finished: Utc::now(), tables, sources: ready.sources, state };
-        let completion = self.store.complete(completion).await.map_err(checkpoint)?;
+        let recorded = self.store.complete(completion);
+        let activities = &progress.activities;
+        let recorded = activities.follow("checkpoint", Some(epoch), "recording that it is complete", recorded).await;
+        let completion = recorded.map_err(checkpoint)?;
         self.manifests.clone_from(&completion.state);
         failpoint::hit("after-complete", epoch);
         self.forget(&ready.dropped);

@@ -84,8 +84,10 @@ impl Listing {
     /// The source that cannot be listed, or that has a split which must not change and has.
     pub(crate) async fn look(&mut self) -> Result<(), (String, StageError)> {
         for listed in &mut self.sources {
-            let _listing = self.progress.activities.begin(&listed.name, None, "listing objects");
-            listed.look(&self.ledger).await.map_err(|error| (listed.name.clone(), error))?;
+            let name = listed.name.clone();
+            let looked = listed.look(&self.ledger);
+            let looked = self.progress.activities.follow(&name, None, "listing objects", looked).await;
+            looked.map_err(|error| (name, error))?;
         }
         self.tell();
         Ok(())

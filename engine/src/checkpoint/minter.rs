@@ -1,10 +1,12 @@
 //! Makes epochs of what sources list: first those that an earlier run has bound, then new ones.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Timelike, Utc};
+use futures::FutureExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -14,7 +16,7 @@ use super::store::Bound;
 use super::{Binding, CheckpointStore};
 use crate::Epoch;
 use crate::bridge::{FaultCell, Outbox};
-use crate::graph::Minted;
+use crate::graph::{Minted, panic_text};
 use crate::progress::Progress;
 use crate::runtime::Control;
 use crate::spec::EpochLimits;
@@ -60,7 +62,13 @@ fn checkpoint(error: StageError) -> End {
 impl Minter {
     /// Mints until everything that is there is bound, or for ever when it watches, or until the run is to stop.
     pub(crate) async fn run(mut self, outbox: Outbox<Minted>, faults: FaultCell) {
-        match self.mint(&outbox).await {
+        let minted = AssertUnwindSafe(self.mint(&outbox)).catch_unwind().await;
+        // Without a word the pipeline would stand still for ever.
+        let minted = minted.unwrap_or_else(|panic| {
+            let text = panic_text(panic.as_ref());
+            Err(checkpoint(StageError::internal(format!("looking for new objects panicked: {text}"))))
+        });
+        match minted {
             Ok(()) | Err(End::Quiet) => {
                 // Nobody to tell when the worker is gone.
                 let _ = outbox.send(Minted::Done).await;
@@ -154,12 +162,13 @@ impl Minter {
             splits,
         };
         let started = Instant::now();
-        let under_way = self.progress.activities.begin("checkpoint", Some(self.next), "recording which objects it has");
-        let (binding, ours) = match self.store.bind(&binding).await.map_err(checkpoint)? {
+        let bound = self.store.bind(&binding);
+        let activities = &self.progress.activities;
+        let bound = activities.follow("checkpoint", Some(self.next), "recording which objects it has", bound).await;
+        let (binding, ours) = match bound.map_err(checkpoint)? {
             Bound::Ours => (binding, true),
             Bound::Before(other) => (other, false),
         };
-        drop(under_way);
         self.remember(&binding);
         self.next += 1;
         if ours {

@@ -9,6 +9,7 @@
 //! STATE/resolved/<stage>/<n>.json     what the stage found out before its first run, such as inferred columns; newest last
 //! STATE/operators/<stage>/*.parquet   state rows, named by completion records
 //! STATE/ledger/                       splits of complete epochs, once their bindings are many
+//! STATE/last_run.json                 how the last run has ended
 //! ```
 //!
 //! Order is the guarantee: the binding is durable before a row is read, all tables are staged before the first is
@@ -21,6 +22,7 @@ mod compare;
 mod coordinator;
 mod history;
 mod holder;
+mod last_run;
 mod lease;
 mod ledger;
 mod listing;
@@ -36,6 +38,8 @@ pub use compare::compare;
 pub(crate) use coordinator::{Coordinator, Ready, TableSink};
 pub(crate) use history::History;
 pub(crate) use holder::Holder;
+pub(crate) use last_run::{last_run, note_end};
+pub use last_run::{LastRun, Standing, standing};
 pub(crate) use lease::{Kept, Lease};
 pub(crate) use listing::Listing;
 pub(crate) use minter::Minter;

@@ -3,13 +3,16 @@
 mod check;
 mod cluster;
 mod doctor;
+mod http;
 mod ledger;
+mod log;
 mod reference;
 mod rows;
 mod run;
 mod schema;
 
 pub use rows::{Format, show_rows};
+pub(crate) use run::end_now;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -18,11 +21,7 @@ use std::sync::Arc;
 
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
-use tracing_subscriber::layer::{Layer as _, SubscriberExt};
-use tracing_subscriber::util::SubscriberInitExt;
-
 use crate::Registry;
-use crate::notices::Remember;
 use crate::plan::{Plan, compile};
 use crate::secret;
 use crate::spec::{Vars, load_file};
@@ -90,7 +89,11 @@ pub struct SpecArguments {
     pub set: Vec<(String, String)>,
 }
 
-fn parse_assignment(text: &str) -> Result<(String, String), String> {
+/// `KEY=VALUE` of `--set`.
+///
+/// # Errors
+/// It has another form.
+pub fn parse_assignment(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }
@@ -109,7 +112,7 @@ pub fn main(registry: &Registry) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { DONE });
         }
     };
-    logging();
+    log::start();
     crate::metrics::install();
     let cli = Cli { registry };
     if let Some((name, arguments)) = matches.subcommand()
@@ -132,33 +135,6 @@ pub fn main(registry: &Registry) -> ExitCode {
         }
     };
     ExitCode::from(code)
-}
-
-/// Warnings and worse. Libraries whose errors come back as results, and are then told with their place, are left out.
-const LOGGED: &str =
-    "warn,alluvium_engine::cluster=info,object_store::client::retry=info,buoyant_kernel=off,delta_kernel=off";
-
-/// Logs go to standard error; `ALLUVIUM_LOG` asks for more or less than [`LOGGED`], in the form of `RUST_LOG`.
-fn logging() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("ALLUVIUM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(LOGGED));
-    // A second subscriber in the same process, as in tests, is no reason to stop.
-    let text = tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(|| Redacting);
-    let _ = tracing_subscriber::registry().with(Remember).with(text.with_filter(filter)).try_init();
-}
-
-/// Standard error without secrets.
-struct Redacting;
-
-impl Write for Redacting {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        std::io::stderr().write_all(secret::redact(&String::from_utf8_lossy(bytes)).as_bytes())?;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        std::io::stderr().flush()
-    }
 }
 
 impl Cli<'_> {

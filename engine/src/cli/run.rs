@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 
 use super::cluster::ClusterArguments;
+use super::http::HttpArguments;
 use super::{Cli, DONE, FAILED, INTERRUPTED, SpecArguments, say, say_error};
 use crate::Epoch;
 use crate::checkpoint::resolve_anew;
+use crate::monitor::Watching;
 use crate::plan::Plan;
 use crate::progress::{EpochProgress, Progress, Terminal, summary};
 use crate::runtime::{Ended, RunHandle, RunOptions, Stop, run as run_plan};
@@ -30,6 +32,8 @@ pub(super) struct RunArguments {
     #[arg(long, value_enum, default_value_t = Show::Text, value_name = "HOW")]
     progress: Show,
     #[command(flatten)]
+    http: HttpArguments,
+    #[command(flatten)]
     cluster: ClusterArguments,
 }
 
@@ -47,25 +51,36 @@ pub(super) fn run(cli: &Cli<'_>, arguments: &RunArguments) -> u8 {
     listen(&runtime, &stop);
     let watch = arguments.watch.then_some(arguments.interval);
     let options = RunOptions { workers, watch, cluster, ..RunOptions::default() };
-    let mut handle: Option<RunHandle> = None;
+    let mut shown: Option<(RunHandle, Option<Box<dyn Watching>>)> = None;
     let code = loop {
         let plan = match cli.compile(&arguments.spec.spec, &arguments.spec.set, runtime.handle()) {
             Ok(plan) => plan,
             Err(code) => break code,
         };
         let progress = Arc::new(Progress::new(&plan));
-        let handle = match &handle {
-            Some(handle) => {
+        let handle = match &shown {
+            Some((handle, _)) => {
                 handle.replace(progress);
                 handle.clone()
             }
-            None => handle.insert(RunHandle::new(progress, stop.clone(), watch)).clone(),
+            None => {
+                let handle = RunHandle::new(progress, stop.clone(), watch);
+                let watching = match runtime.block_on(arguments.http.watch(cli, &handle, &arguments.spec.spec)) {
+                    Ok(watching) => watching,
+                    Err(code) => break code,
+                };
+                shown = Some((handle.clone(), watching));
+                handle
+            }
         };
         // Without a code a stage has found out something new, and the plan is another one.
         if let Some(code) = run_compiled(&plan, &runtime, &options, &handle, &stop, arguments.progress) {
             break code;
         }
     };
+    if let Some((_, Some(watching))) = shown {
+        runtime.block_on(watching.end());
+    }
     // After a fault a task may be at work that nobody waits for.
     runtime.shutdown_background();
     code
@@ -208,6 +223,6 @@ fn listen(runtime: &tokio::runtime::Runtime, stop: &Stop) {
 }
 
 #[expect(clippy::exit, reason = "a person has asked twice; bindings and commits make this safe at any moment")]
-fn end_now() -> ! {
+pub(crate) fn end_now() -> ! {
     std::process::exit(i32::from(INTERRUPTED))
 }

@@ -145,8 +145,8 @@ impl Task {
         epoch: Epoch,
         work: impl Future<Output = Result<T, StageError>>,
     ) -> Result<T, StageError> {
-        let _writing = self.activities.begin(&self.name, Some(epoch), "writing files");
-        let done = AssertUnwindSafe(self.meter.follow(work)).catch_unwind().await;
+        let work = AssertUnwindSafe(self.meter.follow(work)).catch_unwind();
+        let done = self.activities.follow(&self.name, Some(epoch), "writing files", work).await;
         done.unwrap_or_else(|_| Err(StageError::internal("the sink panicked")))
     }
 }

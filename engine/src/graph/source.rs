@@ -200,9 +200,9 @@ impl Reader {
             let mut pieces = self.source.read(split, context);
             loop {
                 // Only what the source takes: the worker may let a piece wait for long.
-                let under_way = self.activities.begin(&self.name, Some(context.epoch), what.as_str());
-                let Some(piece) = self.meter.follow(pieces.next()).await else { break };
-                drop(under_way);
+                let next = self.meter.follow(pieces.next());
+                let next = self.activities.follow(&self.name, Some(context.epoch), what.as_str(), next);
+                let Some(piece) = next.await else { break };
                 let failed = piece.is_err();
                 if self.outbox.send((id, piece.map(Some))).await.is_err() || failed {
                     return;

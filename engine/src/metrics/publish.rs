@@ -3,7 +3,7 @@
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
 
-use crate::progress::{RunState, StageCondition, StageStatus, Status};
+use crate::progress::{FaultStatus, RunState, StageCondition, StageStatus, Status};
 
 /// Name, type, unit and meaning of everything that the engine publishes.
 pub const NAMES: &[(&str, &str, Unit, &str)] = &[
@@ -77,7 +77,7 @@ pub(super) fn is_ours(name: &str) -> bool {
 }
 
 /// Sets all metrics to what the status says. `status` has the numbers of this process's workers only.
-pub(crate) fn publish(status: &Status, leads: bool) {
+pub(crate) fn publish(status: &Status, before: Option<&FaultStatus>, leads: bool) {
     let pipeline = || ("pipeline", status.pipeline.clone());
     for state in
         [RunState::Starting, RunState::Running, RunState::Paused, RunState::Draining, RunState::Ended, RunState::Failed]
@@ -89,7 +89,7 @@ pub(crate) fn publish(status: &Status, leads: bool) {
         .set(1.0);
     gauge!("alluvium_start_time_seconds", &[pipeline()]).set(status.started.timestamp_millis() as f64 / 1e3);
     gauge!("alluvium_warnings", &[pipeline()]).set(status.warnings.len() as f64);
-    if let Some(fault) = &status.fault {
+    if let Some(fault) = status.fault.as_ref().or(before) {
         let epoch = fault.epoch.map(|e| e.to_string()).unwrap_or_default();
         let labels = [pipeline(), ("stage", fault.stage.clone()), ("epoch", epoch), ("cause", fault.message.clone())];
         gauge!("alluvium_last_fault", &labels).set(1.0);

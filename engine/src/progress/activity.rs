@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tracing::{Instrument, Span, error_span};
 
 use crate::Epoch;
 
@@ -12,9 +13,11 @@ use crate::Epoch;
 const LONG: Duration = Duration::from_secs(3);
 
 /// What is under way in this process.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Activities {
     all: Arc<Mutex<Open>>,
+    /// Of the pipeline: what is logged meanwhile says so.
+    span: Span,
 }
 
 #[derive(Default)]
@@ -40,14 +43,35 @@ pub(crate) struct Wait {
 }
 
 /// Under way until it is dropped.
-pub(crate) struct UnderWay {
+struct UnderWay {
     all: Arc<Mutex<Open>>,
     number: u64,
 }
 
 impl Activities {
-    /// Something begins, such as `reading s3://bucket/object`.
-    pub(crate) fn begin(&self, stage: &str, epoch: Option<Epoch>, what: impl Into<String>) -> UnderWay {
+    pub(crate) fn new(pipeline: &str) -> Self {
+        // The level decides whether it is seen, not how important it is.
+        Self { all: Arc::default(), span: error_span!("run", pipeline) }
+    }
+
+    /// For the thread of a worker: what is logged there says so.
+    pub(crate) fn of_worker(&self, worker: usize) -> Span {
+        error_span!(parent: &self.span, "worker", worker)
+    }
+
+    /// Does something that may take long, such as `reading s3://bucket/object`; what is logged meanwhile is about it.
+    pub(crate) async fn follow<F: Future>(
+        &self,
+        stage: &str,
+        epoch: Option<Epoch>,
+        what: impl Into<String>,
+        work: F,
+    ) -> F::Output {
+        let _under_way = self.begin(stage, epoch, what);
+        work.instrument(error_span!(parent: &self.span, "stage", stage, epoch)).await
+    }
+
+    fn begin(&self, stage: &str, epoch: Option<Epoch>, what: impl Into<String>) -> UnderWay {
         let mut open = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         let number = open.next;
         open.next += 1;

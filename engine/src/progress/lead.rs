@@ -25,6 +25,8 @@ pub(crate) struct Lead {
     pub(super) opened: Epoch,
     /// Processing time of those that are open.
     pub(super) open: BTreeMap<Epoch, DateTime<Utc>>,
+    /// Sources were listed.
+    pub(super) listed: bool,
     pub(super) outstanding: Outstanding,
     pub(super) records: VecDeque<EpochRecord>,
     pub(super) tables: BTreeMap<String, TableTotal>,
@@ -54,6 +56,7 @@ pub(crate) struct LeadSnapshot {
     completed: Epoch,
     epochs: u64,
     opened: Epoch,
+    listed: bool,
     open: BTreeMap<Epoch, DateTime<Utc>>,
     backlogs: Backlogs,
     tables: BTreeMap<String, TableTotal>,
@@ -132,6 +135,7 @@ impl Lead {
             completed: self.completed,
             epochs: self.epochs,
             opened: self.opened,
+            listed: self.listed,
             open: self.open.clone(),
             backlogs: self.backlogs(),
             tables: self.tables.clone(),
@@ -144,6 +148,7 @@ impl Lead {
         self.completed = told.completed;
         self.epochs = told.epochs;
         self.opened = told.opened;
+        self.listed = told.listed;
         self.open.clone_from(&told.open);
         self.told = Some(told.backlogs.clone());
         self.tables.clone_from(&told.tables);

@@ -101,7 +101,7 @@ impl Progress {
             read_rows: AtomicU64::new(0),
             others: Mutex::default(),
             rates: Mutex::default(),
-            activities: Activities::default(),
+            activities: Activities::new(&plan.pipeline),
             taps: Taps::default(),
         }
     }
@@ -171,7 +171,9 @@ impl Progress {
 
     /// What is found and not bound of a source.
     pub(crate) fn set_waiting(&self, source: &str, backlog: Backlog) {
-        locked(&self.lead).outstanding.set_waiting(source, backlog);
+        let mut lead = locked(&self.lead);
+        lead.outstanding.set_waiting(source, backlog);
+        lead.listed = true;
     }
 
     /// An epoch is open. `binding` tells how long it took to make that durable, unless an earlier run has done it.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
 use super::Stop;
+use crate::checkpoint::LastRun;
 use crate::plan::Plan;
 use crate::progress::{Circumstances, EpochProgress, FaultStatus, Point, Progress, RunState, Sample, Status};
 use crate::spec::{ByteSize, EpochLimits};
@@ -59,6 +60,8 @@ struct Inner {
     control: watch::Sender<Control>,
     interval: Option<Duration>,
     ended: Mutex<Option<(RunState, Option<FaultStatus>)>>,
+    /// Why the run before has failed.
+    before: Mutex<Option<FaultStatus>>,
     /// Changes whenever there may be something new to show.
     ticks: watch::Sender<u64>,
 }
@@ -76,6 +79,7 @@ impl RunHandle {
             control: watch::channel(Control::default()).0,
             interval,
             ended: Mutex::default(),
+            before: Mutex::default(),
             ticks: watch::channel(0).0,
         };
         Self { inner: Arc::new(inner) }
@@ -103,7 +107,8 @@ impl RunHandle {
     /// Everything that was measured, in Prometheus's text format: of a cluster this process's part.
     pub fn metrics(&self) -> String {
         let leads = !self.progress().follows();
-        metrics::publish(&self.status_of(true), leads);
+        let before = locked(&self.inner.before).clone();
+        metrics::publish(&self.status_of(true), before.as_ref(), leads);
         metrics::render()
     }
 
@@ -149,6 +154,16 @@ impl RunHandle {
         self.inner.stop.drain();
     }
 
+    /// Ends the process at once, which is safe at any moment: the next run completes what is open.
+    pub fn stop_now(&self) {
+        crate::cli::end_now();
+    }
+
+    /// Waits until nobody listens to [`RunHandle::ticks`].
+    pub async fn unwatched(&self) {
+        self.inner.ticks.closed().await;
+    }
+
     /// What is changed now.
     pub fn control(&self) -> Control {
         self.inner.control.borrow().clone()
@@ -179,16 +194,30 @@ impl RunHandle {
         self.inner.ticks.subscribe()
     }
 
+    /// The run before this one has failed.
+    pub(crate) fn failed_before(&self, fault: FaultStatus) {
+        *locked(&self.inner.before) = Some(fault);
+    }
+
+    /// What is noted of this run when it has ended.
+    pub(crate) fn last_run(&self, fault: Option<&Fault>) -> LastRun {
+        LastRun { run_id: self.progress().run_id(), ended: Utc::now(), fault: fault.map(told) }
+    }
+
     /// The run has ended.
     pub(crate) fn ended(&self, fault: Option<&Fault>) {
-        let fault = fault.map(|fault| FaultStatus {
-            stage: fault.stage.clone(),
-            epoch: fault.epoch,
-            message: secret::redact(&fault.to_string()),
-            at: Utc::now(),
-        });
+        let fault = fault.map(told);
         let state = if fault.is_some() { RunState::Failed } else { RunState::Ended };
         *locked(&self.inner.ended) = Some((state, fault));
         self.tick();
+    }
+}
+
+fn told(fault: &Fault) -> FaultStatus {
+    FaultStatus {
+        stage: fault.stage.clone(),
+        epoch: fault.epoch,
+        message: secret::redact(&fault.to_string()),
+        at: Utc::now(),
     }
 }

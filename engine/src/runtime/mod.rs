@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::bridge::FaultCell;
-use crate::checkpoint::Kept;
+use crate::checkpoint::{Kept, Records, note_end};
 use crate::cluster::{Cluster, ClusterOptions, Facts, Network};
 use crate::graph::{Process, panic_text};
 use crate::plan::Plan;
@@ -24,6 +24,8 @@ use crate::stage::{Fault, StageError};
 
 /// After a fault a commit that is under way may take so long.
 const LONGEST_END: Duration = Duration::from_secs(3);
+/// So long noting it may take.
+const LONGEST_NOTE: Duration = Duration::from_secs(1);
 /// After a fault in a cluster workers may take so long: one that waits for another process would wait for ever.
 const WAY_OUT: Duration = Duration::from_millis(500);
 
@@ -117,11 +119,11 @@ pub fn run(
             if let Some(cluster) = cluster {
                 cluster.fail(&fault);
             }
-            runtime.block_on(tasks.end(true));
+            runtime.block_on(tasks.end(handle, Some(&fault)));
             Err(fault)
         }
         (Ok(()), cluster) => {
-            runtime.block_on(tasks.end(false));
+            runtime.block_on(tasks.end(handle, None));
             cluster.map_or(Ok(()), Cluster::finish)?;
             Ok(if stop.is_asked() { Ended::Drained } else { Ended::Complete })
         }
@@ -131,22 +133,27 @@ pub fn run(
 /// What may still be at work when the workers have ended.
 #[derive(Default)]
 struct Tasks {
-    kept: Option<Kept>,
+    kept: Option<(Kept, Records)>,
     committing: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl Tasks {
     /// Lets commits and upkeep come to their end, then gives the lease back: whoever has it next must be alone. After a
     /// fault they are waited for a little; if that is not enough, the lease expires.
-    async fn end(self, failed: bool) {
+    async fn end(self, run: &RunHandle, fault: Option<&Fault>) {
         let committing = self.committing.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(task) = committing {
-            let longest = if failed { LONGEST_END } else { Duration::MAX };
+            let longest = if fault.is_some() { LONGEST_END } else { Duration::MAX };
             if tokio::time::timeout(longest, task).await.is_err() {
                 return;
             }
         }
-        if let Some(kept) = self.kept {
+        if let Some((kept, records)) = self.kept {
+            // A store that is the reason for the fault must not keep the process from ending.
+            let noted = tokio::time::timeout(LONGEST_NOTE, note_end(&records, &run.last_run(fault))).await;
+            if let Ok(Err(error)) = noted {
+                tracing::debug!(%error, "how the run has ended could not be noted");
+            }
             kept.release().await;
         }
     }

@@ -8,8 +8,8 @@ use futures::future;
 use super::{RunHandle, RunOptions, Stop, Tasks};
 use crate::bridge::{FaultCell, Pressure};
 use crate::checkpoint::{
-    CheckpointStore, Completion, Coordinator, Holder, Lease, Listing, Minter, Records, StateLog, TableSink, claim,
-    freeze,
+    CheckpointStore, Completion, Coordinator, Holder, LastRun, Lease, Listing, Minter, Records, StateLog, TableSink, claim,
+    freeze, last_run,
 };
 use crate::cluster::Start;
 use crate::graph::{Lead, Process, context};
@@ -40,11 +40,14 @@ pub(super) async fn lead(
     let location = plan.storage.open(&plan.state).map_err(checkpoint)?;
     require_exclusive(plan, &location).await?;
     let records = Records::new(location);
+    if let Some(LastRun { fault: Some(fault), .. }) = last_run(&records).await.map_err(checkpoint)? {
+        handle.failed_before(fault);
+    }
     claim(&records, &plan.pipeline).await.map_err(checkpoint)?;
     let address = options.cluster.as_ref().map(|c| c.hosts.address(c.process).to_owned());
     let instance = uuid::Uuid::new_v4().simple().to_string();
     let lease = Lease::acquire(&records, &instance, Holder::this(address)).await.map_err(checkpoint)?;
-    tasks.kept = Some(lease.keep(runtime, faults.clone()));
+    tasks.kept = Some((lease.keep(runtime, faults.clone()), records.clone()));
     freeze(&records, plan).await.map_err(|(stage, error)| Fault { stage, epoch: None, error })?;
     let store = CheckpointStore::new(records, instance, lease);
     let mut history = store.history().await.map_err(checkpoint)?;

@@ -58,6 +58,7 @@ pub(super) fn panicked(faults: &FaultCell, text: &str) {
 
 fn work(worker: &mut Worker, process: &Process) {
     process.faults.register_worker();
+    let _span = process.progress.activities.of_worker(worker.index()).entered();
     let progress = process.progress.worker(worker.index());
     observe(worker, &progress);
     let rendered =

@@ -111,7 +111,9 @@ pub(crate) fn list(
         let mut objects = match &after {
             Some(after) => location.store.list_with_offset(Some(&location.path), after),
             None => location.store.list(Some(&location.path)),
-        };
+        }
+        // Asked again after its end, below: a listing of S3 panics then.
+        .fuse();
         let first = objects.next().await;
         if first.is_none() && after.is_none() {
             // The URL may name a single object.

@@ -10,6 +10,7 @@
 mod chart;
 mod content;
 mod defaults;
+mod pieces;
 mod format;
 mod load;
 mod page;
@@ -20,5 +21,6 @@ mod report;
 mod rows;
 mod terminal;
 
+pub use pieces::Panels;
 pub use plot::PlotCommand;
 pub use report::ReportCommand;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::Utc;
+use chrono::{TimeDelta, Utc};
 
 use super::{
     BacklogStatus, Circumstances, EdgeStatus, EpochsStatus, Lag, RunState, StageCondition, StageStatus, Status,
@@ -62,7 +62,7 @@ impl View<'_> {
             run_id: self.progress.run_id(),
             plan: plan.hash.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            state: self.around.state.unwrap_or(RunState::Running),
+            state: self.around.state.unwrap_or(if self.workers.is_empty() { RunState::Starting } else { RunState::Running }),
             started: self.progress.began,
             now: Utc::now(),
             interval_seconds: self.around.interval_seconds,
@@ -78,6 +78,7 @@ impl View<'_> {
                 open: self.lead.open.len() as u64,
                 lag_seconds: self.lead.lag_seconds(self.lead.completed),
             },
+            listed: self.lead.listed,
             backlog: backlog_status(&backlog),
             tables: plan.stages.iter().filter_map(|s| self.table(s)).collect(),
             warnings: self.warnings(),
@@ -99,13 +100,14 @@ impl View<'_> {
             (_, _, _, 0) => StageCondition::Idle,
             _ => StageCondition::Running,
         };
+        let source = stage.role == Role::Source;
         let worker = |(process, worker, counts): &(usize, usize, Vec<Counts>)| {
             let counts = counts.get(index).copied().unwrap_or_default();
             WorkerStatus {
                 worker: *worker,
                 process: *process,
                 frontier: counts.frontier,
-                rows_in: counts.rows_in,
+                rows_in: if source { counts.rows_out + counts.rejects } else { counts.rows_in },
                 rows: counts.rows_out,
                 busy_seconds: counts.busy as f64 / 1e9,
             }
@@ -122,9 +124,10 @@ impl View<'_> {
             description: stage.description.clone(),
             inputs: stage.edges.iter().map(edge).collect(),
             condition,
-            cause: wait.map(|w| format!("{} for {:.0} s", w.what, w.seconds)),
+            cause: wait.map(|w| self.cause(w)),
             frontier: total.frontier,
-            rows_in: total.rows_in,
+            // Splits come in there.
+            rows_in: if source { total.rows_out + total.rejects } else { total.rows_in },
             rows: total.rows_out,
             bytes: total.bytes_out,
             // Operators without a port of rejects use it for something else.
@@ -132,15 +135,23 @@ impl View<'_> {
             rows_per_second: rate.rows,
             bytes_per_second: rate.bytes,
             busy: rate.busy,
-            queue_rows: u64::try_from(total.underway).unwrap_or(0) + total.waiting_rows,
+            queue_rows: if source { 0 } else { u64::try_from(total.underway).unwrap_or(0) } + total.waiting_rows,
             queue_bytes: total.waiting_bytes,
             lag,
             keeps: self.lead.state.get(&stage.name).copied(),
-            backlog: (stage.role == Role::Source)
-                .then(|| backlog_status(&self.backlogs.get(&stage.name).copied().unwrap_or_default())),
+            backlog: source.then(|| backlog_status(&self.backlogs.get(&stage.name).copied().unwrap_or_default())),
             metrics: self.around.metrics.get(&stage.name).cloned().unwrap_or_default(),
             workers: self.workers.iter().map(worker).collect(),
         }
+    }
+
+    /// What is being waited for, and what was logged meanwhile.
+    fn cause(&self, wait: &Wait) -> String {
+        let since = Utc::now() - TimeDelta::milliseconds((wait.seconds * 1e3) as i64);
+        let about = |w: &&Warning| w.stage.as_ref() == Some(&wait.stage) && w.epoch == wait.epoch && w.at >= since;
+        let noticed = self.around.warnings.iter().rev().find(about);
+        let noticed = noticed.map(|w| format!(": {}", w.message)).unwrap_or_default();
+        format!("{} for {:.0} s{noticed}", wait.what, wait.seconds)
     }
 
     fn lag(&self, total: &Counts) -> Lag {
@@ -187,8 +198,8 @@ impl View<'_> {
         let waits = self.waits.iter().map(|wait| Warning {
             stage: (!ENGINE.contains(&wait.stage.as_str())).then(|| wait.stage.clone()),
             epoch: wait.epoch,
-            message: format!("{} for {:.0} s", wait.what, wait.seconds),
-            at: Utc::now(),
+            message: self.cause(wait),
+            at: Utc::now() - TimeDelta::milliseconds((wait.seconds * 1e3) as i64),
         });
         self.around.warnings.iter().cloned().chain(waits).collect()
     }

@@ -46,6 +46,8 @@ pub struct Status {
     pub rejects: u64,
     /// Epochs.
     pub epochs: EpochsStatus,
+    /// Sources were listed at least once, so that the backlog is known.
+    pub listed: bool,
     /// What no complete epoch has, of all sources.
     pub backlog: BacklogStatus,
     /// In the order of the plan.

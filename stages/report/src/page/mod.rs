@@ -5,6 +5,7 @@ mod provenance;
 
 use crate::content::{Content, Shown};
 use crate::palette;
+pub(crate) use panel::parts;
 pub(crate) use provenance::Provenance;
 
 const STYLE: &str = include_str!("style.css");

@@ -50,6 +50,19 @@ pub(super) fn html(shown: &Shown) -> Result<String, String> {
     ))
 }
 
+/// A panel for a page of another make: its picture for wide and for narrow pages, or what it has instead.
+pub(crate) fn parts(shown: &Shown) -> Result<(Option<String>, Option<String>, Option<String>), String> {
+    Ok(match &shown.content {
+        Content::Number(value) => (None, None, Some(format!("<strong>{}</strong>", escape(value)))),
+        Content::Table => (None, None, Some(table(&shown.rows))),
+        Content::Nothing => (None, None, Some("<p>No rows</p>".to_owned())),
+        _ => {
+            let wide = picture(shown, WIDE)?.inline(shown, "on-desk");
+            (Some(wide), Some(picture(shown, NARROW)?.inline(shown, "on-phone")), None)
+        }
+    })
+}
+
 /// Rows as a table: numbers stand under numbers.
 fn table(rows: &Rows) -> String {
     let class = |kind| if kind == Kind::Number { " class=\"n\"" } else { "" };
