@@ -7,6 +7,7 @@
 //! STATE/dropped/<epoch>.json          splits that were not read after all; written before any table holds the epoch
 //! STATE/complete/<epoch>.json         every table holds the epoch; versions; where the operators' state lies
 //! STATE/resolved/<stage>/<n>.json     what the stage found out before its first run, such as inferred columns; newest last
+//! STATE/refresh.json                  what a refresh is clearing; deleted when it has
 //! STATE/operators/<stage>/*.parquet   state rows, named by completion records
 //! STATE/ledger/                       splits of complete epochs, once their bindings are many
 //! ```
@@ -19,14 +20,18 @@ mod archive;
 mod binding;
 mod compare;
 mod coordinator;
+mod epochs;
 mod history;
 mod holder;
+mod known;
 mod lease;
 mod ledger;
 mod listing;
 mod minter;
 mod parquet;
+mod prospect;
 mod records;
+mod refresh;
 mod resolved;
 mod state;
 mod store;
@@ -34,12 +39,16 @@ mod store;
 pub(crate) use binding::{Binding, Completion, SourceCount};
 pub use compare::compare;
 pub(crate) use coordinator::{Coordinator, Ready, TableSink};
+pub use epochs::{PastEpoch, PastSource, epochs};
 pub(crate) use history::History;
 pub(crate) use holder::Holder;
+pub use known::{Known, Mark, known};
 pub(crate) use lease::{Kept, Lease};
 pub(crate) use listing::Listing;
 pub(crate) use minter::Minter;
+pub(crate) use prospect::look;
 pub(crate) use records::Records;
+pub(crate) use refresh::{Refresh, clear, require_none};
 pub use resolved::resolve_anew;
 pub(crate) use resolved::{freeze, newest as newest_resolved};
 pub(crate) use state::{StateLog, StateWriter};
@@ -103,7 +112,7 @@ pub async fn completed(plan: &Plan) -> Result<Option<Completed>, StageError> {
 
 /// Columns of [`ledger`].
 pub fn ledger_schema() -> SchemaRef {
-    let mut fields = archive::schema().fields().to_vec();
+    let mut fields = archive::schema().fields()[..archive::SHOWN].to_vec();
     fields.push(Arc::new(Field::new("complete", DataType::Boolean, false)));
     Arc::new(Schema::new(fields))
 }
@@ -125,7 +134,7 @@ pub async fn ledger(plan: &Plan) -> Result<Vec<RecordBatch>, StageError> {
         let epochs = batch.column_by_name("epoch").and_then(|c| c.as_primitive_opt::<Int64Type>());
         let complete = |e: Option<i64>| e.and_then(|e| u64::try_from(e).ok()).is_some_and(|e| e <= completed);
         let complete: BooleanArray = epochs.into_iter().flatten().map(|e| Some(complete(e))).collect();
-        let mut columns = batch.columns().to_vec();
+        let mut columns = batch.columns()[..archive::SHOWN].to_vec();
         columns.push(Arc::new(complete) as ArrayRef);
         RecordBatch::try_new(ledger_schema(), columns).map_err(encoding)
     });

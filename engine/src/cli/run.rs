@@ -45,19 +45,30 @@ pub(super) fn run(cli: &Cli<'_>, arguments: &RunArguments) -> u8 {
     listen(&runtime, &stop);
     let watch = arguments.watch.then_some(arguments.interval);
     let options = RunOptions { workers, watch, cluster, ..RunOptions::default() };
-    let code = loop {
-        let plan = match cli.compile(&arguments.spec.spec, &arguments.spec.set, runtime.handle()) {
-            Ok(plan) => plan,
-            Err(code) => break code,
-        };
-        // Without a code a stage has found out something new, and the plan is another one.
-        if let Some(code) = run_compiled(&plan, &runtime, &options, &stop) {
-            break code;
-        }
-    };
+    let code = go(cli, &arguments.spec, &runtime, &options, &stop);
     // After a fault a task may be at work that nobody waits for.
     runtime.shutdown_background();
     code
+}
+
+/// Compiles and runs; gives the exit code.
+pub(super) fn go(
+    cli: &Cli<'_>,
+    spec: &SpecArguments,
+    runtime: &tokio::runtime::Runtime,
+    options: &RunOptions,
+    stop: &Stop,
+) -> u8 {
+    loop {
+        let plan = match cli.compile(&spec.spec, &spec.set, runtime.handle()) {
+            Ok(plan) => plan,
+            Err(code) => return code,
+        };
+        // Without a code a stage has found out something new, and the plan is another one.
+        if let Some(code) = run_compiled(&plan, runtime, options, stop) {
+            return code;
+        }
+    }
 }
 
 fn run_compiled(plan: &Arc<Plan>, runtime: &tokio::runtime::Runtime, options: &RunOptions, stop: &Stop) -> Option<u8> {
@@ -100,7 +111,7 @@ fn table_urls(plan: &Plan) -> BTreeMap<String, String> {
 }
 
 /// The first Ctrl-C drains, the second ends at once; both are safe.
-fn listen(runtime: &tokio::runtime::Runtime, stop: &Stop) {
+pub(super) fn listen(runtime: &tokio::runtime::Runtime, stop: &Stop) {
     let stop = stop.clone();
     runtime.spawn(async move {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();

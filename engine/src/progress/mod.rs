@@ -4,7 +4,7 @@ mod observe;
 mod terminal;
 
 pub(crate) use observe::observe;
-pub(crate) use terminal::{Terminal, summary};
+pub(crate) use terminal::{Terminal, grouped, summary};
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

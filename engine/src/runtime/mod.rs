@@ -3,6 +3,8 @@
 mod prepare;
 mod worker;
 
+pub(crate) use prepare::{Owned, own};
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex, PoisonError};

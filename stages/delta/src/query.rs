@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use alluvium_engine::Epoch;
 use alluvium_engine::arrow::record_batch::RecordBatch;
 use alluvium_engine::cli::{Cli, Command, FAILED, Format, say_error, show_rows};
 use alluvium_engine::plan::Plan;
@@ -24,6 +25,9 @@ struct QueryArguments {
     /// For example "select sentiment, count(*) from gold group by 1".
     #[arg(value_name = "SQL")]
     sql: String,
+    /// All tables as of this epoch instead of the newest that is complete.
+    #[arg(long, value_name = "N")]
+    epoch: Option<Epoch>,
     /// How rows are shown.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -57,7 +61,7 @@ impl Command for QueryCommand {
             Ok(compiled) => compiled,
             Err(code) => return code,
         };
-        match runtime.block_on(answer(&plan, &arguments.sql)) {
+        match runtime.block_on(answer(&plan, &arguments.sql, arguments.epoch)) {
             Ok(rows) => show_rows(&rows, arguments.format),
             Err(message) => {
                 say_error(&format!("error: {message}\n"));
@@ -67,8 +71,8 @@ impl Command for QueryCommand {
     }
 }
 
-async fn answer(plan: &Arc<Plan>, sql: &str) -> Result<Vec<RecordBatch>, String> {
-    let tables = Opened::new(plan).await.map_err(|e| e.text())?;
+async fn answer(plan: &Arc<Plan>, sql: &str, epoch: Option<Epoch>) -> Result<Vec<RecordBatch>, String> {
+    let tables = Opened::new(plan, epoch).await.map_err(|e| e.text())?;
     tables.prepare(sql).await?;
     let rows = async { collect(tables.context.sql(sql).await?).await };
     rows.await.map_err(|e| tables.wrong(&e))
