@@ -148,6 +148,17 @@ fn all_tables_as_of_an_epoch() {
         }
         assert_eq!(found, expected, "epoch {epoch}");
     }
+    // What only an older version names is vacuumed.
+    let version = case.versions("totals")[&3];
+    let log = std::fs::read_to_string(case.folder.path(&format!("lake/totals/_delta_log/{version:020}.json"))).unwrap();
+    let added = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    for path in added.filter_map(|line| Some(line["add"]["path"].as_str()?.to_owned())) {
+        std::fs::remove_file(case.folder.path("lake/totals").join(path)).unwrap();
+    }
+    let done = case.call("query", &["SELECT * FROM totals", "--epoch", "3"]).run();
+    assert_eq!(done.code, Some(1), "{}", done.out);
+    assert!(done.err.contains("was the table vacuumed? Ask for a later epoch"), "{}", done.err);
+    case.call("query", &["SELECT * FROM totals"]).ok();
     for wrong in ["0", "9"] {
         let done = case.call("query", &["SELECT 1", "--epoch", wrong]).run();
         assert_eq!(done.code, Some(1));
@@ -160,7 +171,11 @@ fn all_tables_as_of_an_epoch() {
 fn a_log_that_was_cleaned_up_says_how_far_back_it_reaches() {
     let case = Case::new("cleaned", 0..8);
     let none = case.call("query", &["SELECT 1", "--epoch", "1"]).run();
-    assert!(none.err.contains("epoch 1 is not complete") && none.err.contains("no epoch is complete yet"), "{}", none.err);
+    assert!(
+        none.err.contains("epoch 1 is not complete") && none.err.contains("no epoch is complete yet"),
+        "{}",
+        none.err
+    );
     case.call("run", &[]).ok();
     // As another program does it: a checkpoint, then the log before it goes.
     let code = "import sys, os, deltalake\n\
@@ -171,7 +186,8 @@ fn a_log_that_was_cleaned_up_says_how_far_back_it_reaches() {
                 \x20   os.remove(f'{sys.argv[1]}/_delta_log/{version:020}.json')";
     let fifth = case.versions("all")[&5].to_string();
     python(&["-c", code, &case.url("all"), &fifth]);
-    let count = |epoch: &str| case.call("query", &["SELECT count(*) AS n FROM \"all\"", "--epoch", epoch, "--format", "csv"]);
+    let count =
+        |epoch: &str| case.call("query", &["SELECT count(*) AS n FROM \"all\"", "--epoch", epoch, "--format", "csv"]);
     assert_eq!(count("5").ok(), "n\n15\n");
     assert_eq!(count("8").ok(), "n\n36\n");
     let done = count("4").run();

@@ -54,7 +54,8 @@ fn a_terminal_is_asked() {
                 \x20       os.write(terminal, sys.argv[3].encode() + b'\\n')\n\
                 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))";
     let answer = |text: &str| {
-        let mut arguments = vec!["-c".to_owned(), code.to_owned(), case.folder.text("in"), case.url(""), text.to_owned()];
+        let mut arguments =
+            vec!["-c".to_owned(), code.to_owned(), case.folder.text("in"), case.url(""), text.to_owned()];
         arguments.extend(words.clone());
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         String::from_utf8(python(&arguments)).unwrap()
@@ -129,6 +130,8 @@ fn killed_anywhere_and_repeated() {
                 assert_eq!(run.code, Some(1), "{point}: {}", run.out);
                 assert!(run.err.contains("a refresh of this pipeline was interrupted"), "{}", run.err);
                 assert!(run.err.contains("`alluvium refresh` again"), "{}", run.err);
+                let doctor = case.call("doctor", &[]).run();
+                assert!(doctor.code == Some(1) && doctor.out.contains("refresh"), "{}", doctor.out);
                 let out = case.call("refresh", arguments).ok();
                 assert!(out.contains("a refresh that was interrupted is finished"), "{out}");
             }

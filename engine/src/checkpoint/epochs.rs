@@ -75,11 +75,7 @@ pub async fn epochs(plan: &Plan, tables: &dyn Tables, most: u64) -> Result<Vec<P
 }
 
 /// What records and archive say of the epochs from `first` to `newest`.
-async fn recorded(
-    records: &Records,
-    first: Epoch,
-    newest: Epoch,
-) -> Result<BTreeMap<Epoch, PastEpoch>, StageError> {
+async fn recorded(records: &Records, first: Epoch, newest: Epoch) -> Result<BTreeMap<Epoch, PastEpoch>, StageError> {
     let empty = |epoch| (epoch, PastEpoch { epoch, ..PastEpoch::default() });
     let mut all: BTreeMap<Epoch, PastEpoch> = (first..=newest).map(empty).collect();
     let archive = Archive::open(records).await?;

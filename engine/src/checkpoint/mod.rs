@@ -77,7 +77,11 @@ pub(crate) async fn examine(plan: &Plan, storage: &Storage) -> Vec<Finding> {
     if place.outcome.is_err() {
         return vec![place];
     }
-    let lease = match lease::holder(&Records::new(location)).await {
+    let records = Records::new(location);
+    if let Err(error) = require_none(&records).await {
+        return vec![place, Finding::bad("refresh", error.text())];
+    }
+    let lease = match lease::holder(&records).await {
         Ok(None) => Finding::good("lease", "no instance of the pipeline is running"),
         Ok(Some(name)) => Finding::good("lease", format!("an instance is running, or was killed: {name}")),
         Err(error) => Finding::bad("lease", error.text()),

@@ -50,7 +50,8 @@ pub(crate) async fn look(
         text,
         "{}",
         match refresh.full {
-            true => format!("everything is forgotten, and what is there now is read: {} objects were", grouped(objects)),
+            true =>
+                format!("everything is forgotten, and what is there now is read: {} objects were", grouped(objects)),
             false => format!(
                 "the same epochs are computed again, from the same {} objects, and {}",
                 grouped(objects),
@@ -70,8 +71,7 @@ pub(crate) async fn look(
         };
         let _ = writeln!(text, "  table {stage:<width$}  {what}  {url}");
     }
-    let states: Vec<&str> =
-        plan.stages.iter().filter(|s| s.outputs.state.is_some()).map(|s| s.name.as_str()).collect();
+    let states: Vec<&str> = plan.stages.iter().filter(|s| s.outputs.state.is_some()).map(|s| s.name.as_str()).collect();
     if !states.is_empty() {
         let _ = writeln!(text, "  state of {}  deleted", states.join(", "));
     }
@@ -131,7 +131,10 @@ async fn require_sources(plan: &Plan, known: &Known) -> Result<(), StageError> {
     let sources = plan.sources()?;
     for (name, of) in known.sources().filter(|(_, of)| of.len() > 0) {
         let Some((_, source)) = sources.iter().find(|(source, _)| source == name) else {
-            return Err(lost(format!("source `{name}` is not in the spec any more, and has read {} objects", of.len())));
+            return Err(lost(format!(
+                "source `{name}` is not in the spec any more, and has read {} objects",
+                of.len()
+            )));
         };
         // Its history is not listed again: what cannot be read any more is found when it is read.
         if !source.is_ordered() {

@@ -201,8 +201,7 @@ async fn restore(records: &Records, plan: &Plan, generation: u64) -> Result<(), 
 
 /// What is there already is the same: it was written before an interruption, or not deleted after it was archived.
 async fn write(records: &Records, bindings: Vec<Binding>) -> Result<(), StageError> {
-    let created = stream::iter(bindings).map(|binding| async move {
-        records.create(&records.of_epoch(BINDINGS, binding.epoch), &binding).await
-    });
+    let created = stream::iter(bindings)
+        .map(|binding| async move { records.create(&records.of_epoch(BINDINGS, binding.epoch), &binding).await });
     created.buffer_unordered(PARALLEL_WRITES).try_for_each(|_| std::future::ready(Ok(()))).await
 }

@@ -65,7 +65,8 @@ fn rows(plan: &Plan, epochs: &[PastEpoch]) -> Result<RecordBatch, ArrowError> {
         ("committed".into(), time(&|e| e.committed)),
     ];
     let planned = plan.stages.iter().filter(|s| s.role == Role::Source).map(|s| s.name.as_str());
-    let sources: BTreeSet<&str> = planned.chain(epochs.iter().flat_map(|e| e.sources.keys().map(String::as_str))).collect();
+    let sources: BTreeSet<&str> =
+        planned.chain(epochs.iter().flat_map(|e| e.sources.keys().map(String::as_str))).collect();
     for source in sources {
         let read = |f: &dyn Fn(&PastSource) -> Option<u64>| of(&|e: &PastEpoch| f(e.sources.get(source)?));
         columns.push((format!("{source}.objects"), read(&|s| Some(s.objects))));

@@ -83,7 +83,9 @@ impl Refreshing<'_> {
         });
         let (_, text) = looked.map_err(failed)?;
         say(&text);
-        say_error("error: nothing was changed: there is no terminal to ask on\n  hint: `--yes` goes on without asking\n");
+        say_error(
+            "error: nothing was changed: there is no terminal to ask on\n  hint: `--yes` goes on without asking\n",
+        );
         Err(USAGE)
     }
 
@@ -114,7 +116,7 @@ impl Refreshing<'_> {
 }
 
 fn agreed() -> bool {
-    say("go on? [y/N] ");
+    say_error("go on? [y/N] ");
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
     read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())

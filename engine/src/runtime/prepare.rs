@@ -8,8 +8,8 @@ use futures::future;
 use super::{RunOptions, Stop, Tasks};
 use crate::bridge::{FaultCell, Pressure};
 use crate::checkpoint::{
-    CheckpointStore, Completion, Coordinator, Holder, Kept, Lease, Listing, Minter, Records, StateLog, TableSink, claim,
-    freeze, require_none,
+    CheckpointStore, Completion, Coordinator, Holder, Kept, Lease, Listing, Minter, Records, StateLog, TableSink,
+    claim, freeze, require_none,
 };
 use crate::cluster::Start;
 use crate::graph::{Lead, Process, context};
@@ -160,9 +160,9 @@ async fn load_state(
         let Some(manifest) = completed.state.get(stage) else {
             return Err(fault(
                 StageError::user(format!("the stage is new, but epoch {} was completed without it", completed.epoch))
-                    .hint(
-                        "a stage with state must see the input from its beginning: use a new `state:` and new tables",
-                    ),
+                    .hint(format!(
+                        "a stage with state must see the input from its beginning: `alluvium refresh SPEC --stage {stage}`"
+                    )),
             ));
         };
         Ok((stage.clone(), Arc::new(log.load(manifest).await.map_err(fault)?)))

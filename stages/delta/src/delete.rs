@@ -121,7 +121,8 @@ fn is_checkpoint(path: &Path) -> bool {
 
 /// A data file as our writers name them: one that no commit names was left by an attempt that failed.
 fn is_leftover(path: &Path) -> bool {
-    let id = |stem: &str| stem.rsplit('-').next().is_some_and(|id| id.len() == 32 && u128::from_str_radix(id, 16).is_ok());
+    let id =
+        |stem: &str| stem.rsplit('-').next().is_some_and(|id| id.len() == 32 && u128::from_str_radix(id, 16).is_ok());
     path.filename().and_then(|name| name.strip_suffix(".zstd.parquet")).is_some_and(id)
 }
 
@@ -134,13 +135,15 @@ async fn named(
     let read = stream::iter(commits).map(|path| async move {
         let object = format!("{}/{path}", place.shown());
         let got = async { store.get(&path).await?.bytes().await };
-        let bytes = got.await.map_err(|e| {
-            StageError::external("the table's log cannot be read").object(object.clone()).because(e)
-        })?;
+        let bytes = got
+            .await
+            .map_err(|e| StageError::external("the table's log cannot be read").object(object.clone()).because(e))?;
         let mut names = Vec::new();
         for line in serde_json::Deserializer::from_slice(&bytes).into_iter::<Line>() {
             let line = line.map_err(|e| {
-                StageError::external("an entry of the table's log cannot be understood").object(object.clone()).because(e)
+                StageError::external("an entry of the table's log cannot be understood")
+                    .object(object.clone())
+                    .because(e)
             })?;
             names.extend(line.add.map(|add| add.path));
             names.extend(line.remove.map(|remove| remove.path));
@@ -148,11 +151,12 @@ async fn named(
         }
         Ok::<_, StageError>(names)
     });
-    read.buffer_unordered(TOGETHER).try_fold(BTreeSet::new(), |mut all, names| async move {
-        all.extend(names);
-        Ok(all)
-    })
-    .await
+    read.buffer_unordered(TOGETHER)
+        .try_fold(BTreeSet::new(), |mut all, names| async move {
+            all.extend(names);
+            Ok(all)
+        })
+        .await
 }
 
 async fn delete(place: &Place, store: &Arc<dyn ObjectStore>, paths: Vec<Path>) -> Result<(), StageError> {

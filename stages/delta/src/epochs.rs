@@ -155,7 +155,9 @@ async fn entry(
     let bytes = match got.await {
         Ok(bytes) => bytes,
         Err(object_store::Error::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(StageError::external("the table's log cannot be read").object(object()).because(error)),
+        Err(error) => {
+            return Err(StageError::external("the table's log cannot be read").object(object()).because(error));
+        }
     };
     let mut entry = Entry { version, epoch: None, info: Map::new() };
     for line in serde_json::Deserializer::from_slice(&bytes).into_iter::<Line>() {

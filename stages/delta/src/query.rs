@@ -8,6 +8,7 @@ use alluvium_engine::arrow::record_batch::RecordBatch;
 use alluvium_engine::cli::{Cli, Command, FAILED, Format, say_error, show_rows};
 use alluvium_engine::plan::Plan;
 use clap::{ArgMatches, Args, FromArgMatches};
+use deltalake::datafusion::error::DataFusionError;
 
 use crate::tables::{Opened, collect};
 
@@ -71,9 +72,28 @@ impl Command for QueryCommand {
     }
 }
 
+/// Whether an object that was to be read was not found.
+fn is_gone(error: &DataFusionError) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        if matches!(error.downcast_ref(), Some(object_store::Error::NotFound { .. })) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 async fn answer(plan: &Arc<Plan>, sql: &str, epoch: Option<Epoch>) -> Result<Vec<RecordBatch>, String> {
     let tables = Opened::new(plan, epoch).await.map_err(|e| e.text())?;
     tables.prepare(sql).await?;
     let rows = async { collect(tables.context.sql(sql).await?).await };
-    rows.await.map_err(|e| tables.wrong(&e))
+    rows.await.map_err(|e| match epoch.filter(|_| is_gone(&e)) {
+        Some(epoch) => format!(
+            "a file of a table as of epoch {epoch} is not there any more\n  cause: {}\n  hint: was the table vacuumed? \
+             Ask for a later epoch",
+            tables.wrong(&e)
+        ),
+        None => tables.wrong(&e),
+    })
 }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use alluvium_engine::arrow::datatypes::SchemaRef;
 use alluvium_engine::arrow::record_batch::RecordBatch;
 use alluvium_engine::checkpoint::{self, Completed};
-use alluvium_engine::{Epoch, async_trait};
 use alluvium_engine::plan::Plan;
 use alluvium_engine::spec::{Problem, in_words};
 use alluvium_engine::stage::StageError;
 use alluvium_engine::storage::Storage;
 use alluvium_engine::tables::{Held, Rows, Snapshot, Table, TableVersion, Tables};
+use alluvium_engine::{Epoch, async_trait};
 use deltalake::datafusion::catalog::{MemTable, MemorySchemaProvider, SchemaProvider};
 use deltalake::datafusion::common::SchemaError;
 use deltalake::datafusion::error::DataFusionError;
@@ -22,9 +22,9 @@ use futures::{StreamExt, TryStreamExt};
 use tokio::sync::OnceCell;
 
 use crate::config::Delta;
+use crate::delete;
 use crate::epochs::{self, AsOf};
 use crate::place::Place;
-use crate::delete;
 
 /// The table of the objects that were read, and the schema that it is in.
 const LEDGER: &str = "alluvium.ledger";
