@@ -13,9 +13,9 @@ use futures::stream::{BoxStream, StreamExt};
 use super::rows::{Format, lines};
 use super::{Cli, DONE, FAILED, USAGE, parse_assignment, say, say_error};
 use crate::checkpoint::{Known, Mark, known};
-use crate::plan::Plan;
+use crate::plan::{Plan, Sources};
 use crate::progress::grouped;
-use crate::stage::{OnChange, Source, Split, StageError};
+use crate::stage::{OnChange, Split, StageError};
 use crate::storage::Storage;
 
 /// Objects that are shown together.
@@ -71,8 +71,6 @@ pub(super) fn ls(cli: &Cli<'_>, arguments: &LsArguments) -> u8 {
         }
     }
 }
-
-type Sources = Vec<(String, Arc<dyn Source>)>;
 
 fn chosen(plan: &Plan, stage: Option<&str>) -> Result<Sources, String> {
     let mut sources = plan.sources().map_err(|e| e.text())?;

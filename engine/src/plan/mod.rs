@@ -47,6 +47,9 @@ pub struct Plan {
     pub report: Option<Report>,
 }
 
+/// Sources by the names of their stages.
+pub(crate) type Sources = Vec<(String, Arc<dyn Source>)>;
+
 /// One stage of a plan.
 pub struct PlannedStage {
     /// Its name.
@@ -111,7 +114,7 @@ impl Plan {
     }
 
     /// The sources, for whoever wants to list them.
-    pub(crate) fn sources(&self) -> Result<Vec<(String, Arc<dyn Source>)>, StageError> {
+    pub(crate) fn sources(&self) -> Result<Sources, StageError> {
         let mut sources = Vec::new();
         for stage in self.stages.iter().filter(|s| s.role == Role::Source) {
             if let Stage::Source(source) = stage.settings.0.build(&self.context(stage))? {
