@@ -28,14 +28,19 @@ fn an_epoch_is_told_as_one_json_object() {
     for epoch in &epochs {
         assert_eq!(epoch["name"], "numbers");
         assert_eq!(epoch["numInputRows"], 20);
-        assert_eq!(epoch["sources"], json!([{
-            "description": "numbers",
-            "numInputObjects": 2,
-            "numInputBytes": epoch["sources"][0]["numInputBytes"],
-            "numInputRows": 20,
-            "processedRowsPerSecond": epoch["processedRowsPerSecond"],
-        }]));
-        let flow = |stage: &str| epoch["stages"].as_array().unwrap().iter().find(|s| s["name"] == stage).unwrap()["rows"].clone();
+        assert_eq!(
+            epoch["sources"],
+            json!([{
+                "description": "numbers",
+                "numInputObjects": 2,
+                "numInputBytes": epoch["sources"][0]["numInputBytes"],
+                "numInputRows": 20,
+                "processedRowsPerSecond": epoch["processedRowsPerSecond"],
+            }])
+        );
+        let flow = |stage: &str| {
+            epoch["stages"].as_array().unwrap().iter().find(|s| s["name"] == stage).unwrap()["rows"].clone()
+        };
         for stage in ["numbers", "first", "upper", "second"] {
             assert_eq!(flow(stage), 20, "{stage}");
         }
@@ -46,11 +51,19 @@ fn an_epoch_is_told_as_one_json_object() {
         let first = epoch["sinks"].as_array().unwrap().iter().find(|s| s["description"] == "first").unwrap();
         // Two workers have read, so there are one or two files.
         assert_eq!(first["numOutputRows"], 20);
-        assert!([1, 2].contains(&first["numFiles"].as_u64().unwrap()) && first["numBytes"].as_u64().unwrap() > 0, "{first}");
+        assert!(
+            [1, 2].contains(&first["numFiles"].as_u64().unwrap()) && first["numBytes"].as_u64().unwrap() > 0,
+            "{first}"
+        );
         let keeps = epoch["stateOperators"].as_array().unwrap();
-        assert!(keeps.iter().any(|s| s["operatorName"] == "words" && s["bytesTotal"].as_u64().unwrap() > 0), "{keeps:?}");
+        assert!(
+            keeps.iter().any(|s| s["operatorName"] == "words" && s["bytesTotal"].as_u64().unwrap() > 0),
+            "{keeps:?}"
+        );
     }
-    let versions = epochs.iter().map(|e| e["sinks"].as_array().unwrap().iter().find(|s| s["description"] == "first").unwrap()["version"].clone());
+    let versions = epochs.iter().map(|e| {
+        e["sinks"].as_array().unwrap().iter().find(|s| s["description"] == "first").unwrap()["version"].clone()
+    });
     assert_eq!(versions.collect::<Vec<_>>(), [1, 2, 3]);
     // Nothing new: nothing is told.
     assert_eq!(numbers.call(&["--progress", "json"]).ok(), "");
@@ -66,7 +79,9 @@ fn every_process_of_a_cluster_tells_of_all() {
         assert_eq!(epochs.len(), 6, "{}", of_one.out);
         for epoch in epochs {
             let rows = |stage: &str| {
-                epoch["stages"].as_array().unwrap().iter().find(|s| s["name"] == stage).unwrap()["rows"].as_u64().unwrap()
+                epoch["stages"].as_array().unwrap().iter().find(|s| s["name"] == stage).unwrap()["rows"]
+                    .as_u64()
+                    .unwrap()
             };
             assert_eq!((rows("numbers"), rows("second")), (20, 20), "{epoch}");
         }
@@ -146,7 +161,9 @@ fn commands_find_and_steer_a_run() {
 
     let stopped = command(&["stop", &spec]).ok();
     assert!(stopped.contains("numbers has stopped"), "{stopped}");
-    for (arguments, code) in [(["status", &spec], 3), (["pause", &spec], 3), (["await", &spec], 3), (["stop", "numbers"], 2)] {
+    for (arguments, code) in
+        [(["status", &spec], 3), (["pause", &spec], 3), (["await", &spec], 3), (["stop", "numbers"], 2)]
+    {
         let done = command(&arguments).run();
         assert_eq!(done.code, Some(code), "{arguments:?}: {}{}", done.out, done.err);
     }
@@ -166,7 +183,8 @@ fn limits_change_while_it_runs() {
     let bearer = format!("authorization: Bearer {token}\r\ncontent-type: application/json\r\n");
     let status = || served.ask("GET", "/api/status", &bearer, "").json();
     until("the first epoch is complete", || status()["epochs"]["completed"] == 1);
-    let changed = served.ask("POST", "/api/control", &bearer, r#"{"paused": true, "epochSplits": 5, "intervalMs": 30}"#);
+    let changed =
+        served.ask("POST", "/api/control", &bearer, r#"{"paused": true, "epochSplits": 5, "intervalMs": 30}"#);
     assert_eq!(changed.json()["epochSplits"], 5);
     numbers.feed(10);
     until("new objects are seen", || status()["backlog"]["objects"] == 10);

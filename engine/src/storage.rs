@@ -1,5 +1,6 @@
 //! URLs to object stores: one way for sources, tables, models and state.
 
+mod list;
 mod probe;
 
 pub use probe::Finding;

@@ -1,12 +1,16 @@
-//! Reading tables with SQL: what commands, and stages that resolve, need of the crate that writes them.
+//! Reading tables with SQL, and looking at their logs: what commands, and stages that resolve, need of the crate that
+//! writes them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 
+use crate::Epoch;
 use crate::checkpoint::Completed;
 use crate::plan::Plan;
 use crate::spec::Problem;
@@ -28,18 +32,46 @@ pub trait Tables: Send + Sync + 'static {
     /// When a table or the pipeline's state cannot be read.
     async fn open(&self, plan: &Arc<Plan>) -> Result<Box<dyn Snapshot>, StageError>;
 
-    /// What a query gives over one table, which it calls `input`: as the table was at a version, or as it is. Nothing if
-    /// there is no table at the URL.
+    /// The table at a URL, whether or not there is one. No I/O.
+    ///
+    /// # Errors
+    /// A URL that cannot be opened.
+    fn table(&self, storage: &Storage, url: &str) -> Result<Box<dyn Table>, StageError>;
+}
+
+/// One table.
+#[async_trait]
+pub trait Table: Send + Sync {
+    /// What a query gives over the table, which it calls `input`: as it was at a version, or as it is. Nothing if there
+    /// is no table.
     ///
     /// # Errors
     /// A version that the table does not have ([`StageError::user`]), a table or a query that cannot be read.
-    async fn read(
-        &self,
-        storage: &Storage,
-        url: &str,
-        version: Option<u64>,
-        query: &str,
-    ) -> Result<Option<Rows>, StageError>;
+    async fn read(&self, version: Option<u64>, query: &str) -> Result<Option<Rows>, StageError>;
+
+    /// The commits that hold an epoch of a pipeline's stage, newest first, as far back as the table's log reaches.
+    /// Nothing if there is no table.
+    fn held(&self, pipeline: &str, stage: &str) -> BoxStream<'static, Result<Held, StageError>>;
+
+    /// Deletes the table, and nothing of its folder that is not the table's. To be repeated if it was interrupted: what
+    /// is left until the last moment tells what is left to delete. If there is no table, nothing happens.
+    ///
+    /// # Errors
+    /// What cannot be listed, read or deleted.
+    async fn delete(&self) -> Result<(), StageError>;
+}
+
+/// A commit of an epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The version of the table that the commit made.
+    pub version: u64,
+    /// When, if the log says it.
+    pub committed: Option<DateTime<Utc>>,
+    /// What came with the commit: see [`Commit::metadata`](crate::stage::Commit::metadata).
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// The answer of a query over a table.

@@ -44,7 +44,10 @@ fn a_poison_file() {
         assert!(status.out.contains(part), "{part} in {}", status.out);
     }
     let heard = heard.join().unwrap().unwrap();
-    assert_eq!((&heard["state"], &heard["fault"]["stage"], &heard["fault"]["epoch"]), (&json!("failed"), &json!("numbers"), &json!(2)));
+    assert_eq!(
+        (&heard["state"], &heard["fault"]["stage"], &heard["fault"]["epoch"]),
+        (&json!("failed"), &json!("numbers"), &json!(2))
+    );
     let stage = heard["stages"].as_array().unwrap().iter().find(|s| s["name"] == "numbers").unwrap();
     assert_eq!(stage["condition"], "failed");
     let done = served.running.end();
@@ -76,9 +79,8 @@ fn a_store_that_does_not_answer() {
     assert_eq!(served.get("/readyz").status, 200);
     proxy.refuse(true);
     let since = Instant::now();
-    let stalled = |status: &Value| {
-        status["stages"].as_array().unwrap().iter().find(|s| s["condition"] == "stalled").cloned()
-    };
+    let stalled =
+        |status: &Value| status["stages"].as_array().unwrap().iter().find(|s| s["condition"] == "stalled").cloned();
     until("a stage is shown as stalled", || stalled(&served.status()).is_some());
     assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
     let status = served.status();
@@ -88,7 +90,12 @@ fn a_store_that_does_not_answer() {
     assert!(warnings.iter().any(|w| w["stage"] == stage["name"]), "{warnings:?}");
     let ready = served.get("/readyz");
     assert!(ready.status == 503 && ready.body.contains("stalled: stage `numbers`"), "{ready:?}");
-    assert!(served.get("/metrics").body.contains("alluvium_stage_stalled{pipeline=\"numbers\",stage=\"numbers\",kind=\"files\"} 1"));
+    assert!(
+        served
+            .get("/metrics")
+            .body
+            .contains("alluvium_stage_stalled{pipeline=\"numbers\",stage=\"numbers\",kind=\"files\"} 1")
+    );
     let command = served.command(&numbers, &["status", "numbers"]).run();
     assert!(command.code == Some(1) && command.out.contains("stalled: listing objects"), "{}", command.out);
     proxy.refuse(false);
@@ -137,7 +144,9 @@ fn a_disk_that_is_full() {
     let told = fault["message"].as_str().unwrap();
     assert!(told.contains("No space left on device") && told.contains(&format!("epoch {}", fault["epoch"])), "{fault}");
     let stages = heard["stages"].as_array().unwrap();
-    let of_stage = |name: &str| fault["stage"] == "checkpoint" || stages.iter().any(|s| s["name"] == name && s["condition"] == "failed");
+    let of_stage = |name: &str| {
+        fault["stage"] == "checkpoint" || stages.iter().any(|s| s["name"] == name && s["condition"] == "failed")
+    };
     assert!(of_stage(fault["stage"].as_str().unwrap()), "{heard}");
     let done = served.running.end();
     assert!(done.code == Some(1) && done.err.contains("No space left on device"), "{}", done.err);

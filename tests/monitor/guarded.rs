@@ -29,7 +29,9 @@ fn an_address_that_others_can_reach_needs_a_token() {
     assert!(short.contains("shorter than 16 characters") && !short.contains("tooshort"), "{short}");
     let missing = runs.text("no-such-file");
     assert!(refused(&["--http", "127.0.0.1:0", "--http-token-file", &missing], "").contains(&missing));
-    assert!(refused(&["--http", "127.0.0.1:0", "--http-cert", &missing, "--http-key", &missing], "").contains(&missing));
+    assert!(
+        refused(&["--http", "127.0.0.1:0", "--http-cert", &missing, "--http-key", &missing], "").contains(&missing)
+    );
     // Nothing was touched.
     assert!(!std::path::Path::new(&numbers.place.url("lake")).exists());
 }
@@ -41,7 +43,12 @@ fn without_the_token_nothing_is_told() {
     let served = Served::start(&numbers, &WATCH, Some(TOKEN));
     served.command(&numbers, &["await", &numbers.spec]).ok();
     for path in ["/api/status", "/api/epochs", "/api/events", "/api/report", "/api/nothing", "/metrics"] {
-        for line in ["", "authorization: Bearer a-token-of-a-test-5679\r\n", "authorization: Basic YTpi\r\n", "authorization: Bearer\r\n"] {
+        for line in [
+            "",
+            "authorization: Bearer a-token-of-a-test-5679\r\n",
+            "authorization: Basic YTpi\r\n",
+            "authorization: Bearer\r\n",
+        ] {
             let answer = served.ask("GET", path, line, "");
             assert_eq!(answer.status, 401, "{path} {line}");
             assert!(answer.head.to_ascii_lowercase().contains("www-authenticate: bearer"), "{}", answer.head);
@@ -78,7 +85,9 @@ fn on_loopback_reading_is_free_and_steering_is_not() {
     let rebound = format!("GET /api/status HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n");
     assert_eq!(raw(&served.address, rebound.as_bytes()).unwrap().status, 421);
     let headers = served.get("/").head.to_ascii_lowercase();
-    for line in ["content-security-policy: default-src 'self'", "x-content-type-options: nosniff", "x-frame-options: deny"] {
+    for line in
+        ["content-security-policy: default-src 'self'", "x-content-type-options: nosniff", "x-frame-options: deny"]
+    {
         assert!(headers.contains(line), "{line} in {headers}");
     }
     served.command(&numbers, &["stop", "--all", "--now"]).ok();
@@ -107,11 +116,32 @@ fn nonsense_is_refused_and_harms_nothing() {
     let mut served = Served::start(&numbers, &WATCH, None);
     served.command(&numbers, &["await", &numbers.spec]).ok();
     let mut random = ChaCha8Rng::seed_from_u64(6);
-    let paths = ["/api/status", "/api/tap", "/api/rejects", "/api/control", "/api/graph", "/metrics", "/", "/api/../etc/passwd"];
+    let paths = [
+        "/api/status",
+        "/api/tap",
+        "/api/rejects",
+        "/api/control",
+        "/api/graph",
+        "/metrics",
+        "/",
+        "/api/../etc/passwd",
+    ];
     let keys = ["stage", "rows", "rejects", "limit", "now", ""];
-    let values = ["-1", "99999999999999999999", "%00", "%ff%fe", "'; DROP TABLE x", "true", "numbers", "..%2f..", "\u{1F600}", ""];
+    let values = [
+        "-1",
+        "99999999999999999999",
+        "%00",
+        "%ff%fe",
+        "'; DROP TABLE x",
+        "true",
+        "numbers",
+        "..%2f..",
+        "\u{1F600}",
+        "",
+    ];
     for _ in 0..600 {
-        let method = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "GET / HTTP/1.1\r\nGET"][random.random_range(0..8)];
+        let method = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "GET / HTTP/1.1\r\nGET"]
+            [random.random_range(0..8)];
         let query: Vec<String> = (0..random.random_range(0..4))
             .map(|_| format!("{}={}", keys[random.random_range(0..6)], values[random.random_range(0..10)]))
             .collect();
@@ -121,7 +151,8 @@ fn nonsense_is_refused_and_harms_nothing() {
             continue;
         }
         let mut request =
-            format!("{method} {path}?{} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", query.join("&")).into_bytes();
+            format!("{method} {path}?{} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", query.join("&"))
+                .into_bytes();
         // Some are damaged on their way.
         if random.random_bool(0.3) {
             let at = random.random_range(0..request.len());

@@ -24,7 +24,8 @@ fn the_page_shows_what_the_tables_hold() {
         std::fs::copy(file.path(), input.join(file.file_name())).unwrap();
     }
     std::fs::write(input.join("broken.json"), "{\"date\": \"<b>no</b>\"\n").unwrap();
-    let call = alluvium(&["run", "pipelines/tweets.yaml", "--watch", "--workers", "2", "--set", &format!("LAKE={lake}")]);
+    let call =
+        alluvium(&["run", "pipelines/tweets.yaml", "--watch", "--workers", "2", "--set", &format!("LAKE={lake}")]);
     let served = Served::launch(call.env("TWEETS", &folder.text("in")));
     until("everything is done", || {
         let status = served.status();

@@ -3,18 +3,19 @@
 //!
 //! ```text
 //! STATE/ledger/<epoch>.json               manifest: the segments that hold everything up to this epoch
-//! STATE/ledger/segments/<name>.parquet    source, object, version, bytes, modified, epoch
+//! STATE/ledger/segments/<name>.parquet    source, object, version, bytes, modified, epoch, bound
 //! ```
 //!
 //! A new manifest is written before the records that it replaces are deleted. Segments are merged two by two when they
-//! are about as large as each other, as a log-structured merge tree does, so there are few.
+//! are about as large as each other, as a log-structured merge tree does, so there are few. Segments of older versions do
+//! not say when their epochs were bound: such epochs cannot be replayed.
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,7 @@ use super::records::{Created, Records};
 use crate::Epoch;
 use crate::failpoint;
 use crate::spec::timestamp;
-use crate::stage::StageError;
+use crate::stage::{Split, StageError};
 use crate::storage;
 
 const FOLDER: &str = "ledger";
@@ -43,6 +44,15 @@ struct Manifest {
 struct Segment {
     name: String,
     rows: u64,
+}
+
+/// A split of a complete epoch.
+pub(crate) struct Row {
+    pub(crate) epoch: Epoch,
+    /// The epoch's processing time, if the archive knows it.
+    pub(crate) bound: Option<DateTime<Utc>>,
+    pub(crate) source: String,
+    pub(crate) split: Split,
 }
 
 /// The archive as of one moment.
@@ -73,6 +83,31 @@ impl Archive {
             all.extend(self.read(segment).await?);
         }
         Ok(all)
+    }
+
+    /// Number of segments.
+    pub(crate) fn segments(&self) -> usize {
+        self.manifest.segments.len()
+    }
+
+    /// The rows of a segment, epochs in order and whole; later segments have later epochs.
+    pub(crate) async fn rows_of(&self, segment: usize) -> Result<Vec<Row>, StageError> {
+        let Some(segment) = self.manifest.segments.get(segment) else { return Ok(Vec::new()) };
+        let mut all = Vec::new();
+        for batch in self.read(segment).await? {
+            let columns = Columns::of(&batch).ok_or_else(|| self.damaged(segment))?;
+            all.extend((0..batch.num_rows()).map(|row| columns.row(row)));
+        }
+        Ok(all)
+    }
+
+    /// Forgets everything: nothing is archived any more. The newest manifest goes last, as the segments of older ones may
+    /// be gone.
+    pub(crate) async fn forget(records: &Records) -> Result<(), StageError> {
+        for epoch in records.epochs(FOLDER).await? {
+            records.delete(vec![records.of_epoch(FOLDER, epoch)]).await?;
+        }
+        records.clear(FOLDER).await
     }
 
     /// Calls with source, identity and fingerprint of every split.
@@ -130,7 +165,8 @@ impl Archive {
         let path = self.path(&segment.name);
         let read = async { self.records.location().store.get(&path).await?.bytes().await };
         let bytes = read.await.map_err(|e| self.records.unreachable("read", &path, e))?;
-        parquet::decode(bytes).map_err(|e| self.damaged(segment).because(e))
+        let batches = parquet::decode(bytes).map_err(|e| self.damaged(segment).because(e))?;
+        batches.into_iter().map(|b| whole(b).map_err(|e| self.damaged(segment).because(e))).collect()
     }
 
     async fn write(&self, name: &str, batches: &[RecordBatch]) -> Result<(), StageError> {
@@ -150,7 +186,10 @@ impl Archive {
     }
 }
 
-/// Columns of the ledger.
+/// Columns that the ledger shows, the first ones.
+pub(crate) const SHOWN: usize = 6;
+
+/// Columns of a segment.
 pub(crate) fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("source", DataType::Utf8, false),
@@ -159,7 +198,17 @@ pub(crate) fn schema() -> SchemaRef {
         Field::new("bytes", DataType::Int64, false),
         Field::new("modified", timestamp(), true),
         Field::new("epoch", DataType::Int64, false),
+        Field::new("bound", timestamp(), true),
     ]))
+}
+
+/// Segments of older versions lack the last column.
+fn whole(batch: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let mut columns = batch.columns().to_vec();
+    if columns.len() == SHOWN {
+        columns.push(new_null_array(&timestamp(), batch.num_rows()));
+    }
+    RecordBatch::try_new(schema(), columns)
 }
 
 /// The splits of bindings as rows of the ledger.
@@ -167,6 +216,7 @@ pub(crate) fn rows(bindings: &[Binding]) -> Result<RecordBatch, ArrowError> {
     let splits =
         || bindings.iter().flat_map(|b| b.splits.iter().flat_map(move |(s, list)| list.iter().map(move |x| (b, s, x))));
     let micros = splits().map(|(_, _, x)| x.modified.map(|m| m.timestamp_micros()));
+    let bound = splits().map(|(b, _, _)| Some(b.ingest_time.timestamp_micros()));
     RecordBatch::try_new(
         schema(),
         vec![
@@ -176,6 +226,7 @@ pub(crate) fn rows(bindings: &[Binding]) -> Result<RecordBatch, ArrowError> {
             Arc::new(splits().map(|(_, _, x)| i64::try_from(x.bytes).unwrap_or(i64::MAX)).collect::<Int64Array>()),
             Arc::new(micros.collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
             Arc::new(splits().map(|(b, _, _)| i64::try_from(b.epoch).unwrap_or(i64::MAX)).collect::<Int64Array>()),
+            Arc::new(bound.collect::<TimestampMicrosecondArray>().with_timezone("UTC")),
         ],
     )
 }
@@ -186,6 +237,8 @@ struct Columns<'a> {
     version: &'a StringArray,
     bytes: &'a Int64Array,
     modified: &'a TimestampMicrosecondArray,
+    epoch: &'a Int64Array,
+    bound: &'a TimestampMicrosecondArray,
 }
 
 impl<'a> Columns<'a> {
@@ -197,6 +250,26 @@ impl<'a> Columns<'a> {
             version: column("version")?.as_string_opt()?,
             bytes: column("bytes")?.as_primitive_opt::<Int64Type>()?,
             modified: column("modified")?.as_primitive_opt::<TimestampMicrosecondType>()?,
+            epoch: column("epoch")?.as_primitive_opt::<Int64Type>()?,
+            bound: column("bound")?.as_primitive_opt::<TimestampMicrosecondType>()?,
         })
+    }
+
+    fn row(&self, row: usize) -> Row {
+        let time = |of: &TimestampMicrosecondArray| {
+            of.is_valid(row).then(|| DateTime::from_timestamp_micros(of.value(row))).flatten()
+        };
+        Row {
+            epoch: u64::try_from(self.epoch.value(row)).unwrap_or(0),
+            bound: time(self.bound),
+            source: self.source.value(row).to_owned(),
+            split: Split {
+                id: self.object.value(row).to_owned(),
+                bytes: u64::try_from(self.bytes.value(row)).unwrap_or(0),
+                version: self.version.is_valid(row).then(|| self.version.value(row).to_owned()),
+                modified: time(self.modified),
+                rank: 0,
+            },
+        }
     }
 }

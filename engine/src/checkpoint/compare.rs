@@ -9,7 +9,7 @@ use crate::secret::public_url;
 use crate::stage::StageError;
 
 const REFUSED: &str =
-    "must see the input from its beginning; a run refuses to go on, start anew with another `state:` and new tables";
+    "must see the input from its beginning; a run refuses to go on, `alluvium refresh --stage` computes it from there";
 
 /// What a run of the plan would make of the state that lies there, stage by stage, for a person. Only reads.
 ///

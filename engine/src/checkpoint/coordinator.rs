@@ -196,9 +196,9 @@ fn agree(stage: &str, held: Option<Epoch>, history: &History, store: &Checkpoint
         .object(store.url())
         .hint("the state was lost or `state:` points elsewhere; writing on would double rows. Put the state back, or use new tables")),
         Some(held) if held < completed => Err(StageError::user(format!("the table holds epoch {held}, but epoch {completed} was completed"))
-            .hint("the table was restored to an older version; writing on would leave a hole. Put the table back, or use new tables and a new `state:`")),
+            .hint("the table was restored to an older version; writing on would leave a hole. Put the table back, or compute it anew with `alluvium refresh SPEC --stage`")),
         None if completed > 0 && known => Err(StageError::user(format!("the table is new, but epoch {completed} was completed"))
-            .hint("the table was deleted or moved; writing on would leave a hole. Put it back, or use a new `state:` to fill it anew")),
+            .hint("the table was deleted or moved; writing on would leave a hole. Put it back, or compute it anew with `alluvium refresh SPEC --stage`")),
         None if completed > 0 => {
             tracing::warn!(stage, "the table is new in this pipeline: it begins with epoch {}", completed + 1);
             Ok(())

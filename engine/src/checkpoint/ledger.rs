@@ -86,7 +86,7 @@ impl Ledger {
     }
 }
 
-fn identity(id: &str) -> u128 {
+pub(crate) fn identity(id: &str) -> u128 {
     let digest = Sha256::digest(id.as_bytes());
     digest.iter().take(16).fold(0, |all, byte| (all << 8) | u128::from(*byte))
 }

@@ -7,6 +7,7 @@
 //! STATE/dropped/<epoch>.json          splits that were not read after all; written before any table holds the epoch
 //! STATE/complete/<epoch>.json         every table holds the epoch; versions; where the operators' state lies
 //! STATE/resolved/<stage>/<n>.json     what the stage found out before its first run, such as inferred columns; newest last
+//! STATE/refresh.json                  what a refresh is clearing; deleted when it has
 //! STATE/operators/<stage>/*.parquet   state rows, named by completion records
 //! STATE/ledger/                       splits of complete epochs, once their bindings are many
 //! STATE/last_run.json                 how the last run has ended
@@ -20,15 +21,19 @@ mod archive;
 mod binding;
 mod compare;
 mod coordinator;
+mod epochs;
 mod history;
 mod holder;
+mod known;
 mod last_run;
 mod lease;
 mod ledger;
 mod listing;
 mod minter;
 mod parquet;
+mod prospect;
 mod records;
+mod refresh;
 mod resolved;
 mod state;
 mod store;
@@ -36,14 +41,18 @@ mod store;
 pub(crate) use binding::{Binding, Completion, SourceCount};
 pub use compare::compare;
 pub(crate) use coordinator::{Coordinator, Ready, TableSink};
+pub use epochs::{PastEpoch, PastSource, epochs};
 pub(crate) use history::History;
 pub(crate) use holder::Holder;
-pub(crate) use last_run::{last_run, note_end};
+pub use known::{Known, Mark, known};
 pub use last_run::{LastRun, Standing, standing};
+pub(crate) use last_run::{last_run, note_end};
 pub(crate) use lease::{Kept, Lease};
 pub(crate) use listing::Listing;
 pub(crate) use minter::Minter;
+pub(crate) use prospect::look;
 pub(crate) use records::Records;
+pub(crate) use refresh::{Refresh, clear, require_none};
 pub use resolved::resolve_anew;
 pub(crate) use resolved::{freeze, newest as newest_resolved};
 pub(crate) use state::{StateLog, StateWriter};
@@ -72,7 +81,11 @@ pub(crate) async fn examine(plan: &Plan, storage: &Storage) -> Vec<Finding> {
     if place.outcome.is_err() {
         return vec![place];
     }
-    let lease = match lease::holder(&Records::new(location)).await {
+    let records = Records::new(location);
+    if let Err(error) = require_none(&records).await {
+        return vec![place, Finding::bad("refresh", error.text())];
+    }
+    let lease = match lease::holder(&records).await {
         Ok(None) => Finding::good("lease", "no instance of the pipeline is running"),
         Ok(Some(name)) => Finding::good("lease", format!("an instance is running, or was killed: {name}")),
         Err(error) => Finding::bad("lease", error.text()),
@@ -107,7 +120,7 @@ pub async fn completed(plan: &Plan) -> Result<Option<Completed>, StageError> {
 
 /// Columns of [`ledger`].
 pub fn ledger_schema() -> SchemaRef {
-    let mut fields = archive::schema().fields().to_vec();
+    let mut fields = archive::schema().fields()[..archive::SHOWN].to_vec();
     fields.push(Arc::new(Field::new("complete", DataType::Boolean, false)));
     Arc::new(Schema::new(fields))
 }
@@ -129,7 +142,7 @@ pub async fn ledger(plan: &Plan) -> Result<Vec<RecordBatch>, StageError> {
         let epochs = batch.column_by_name("epoch").and_then(|c| c.as_primitive_opt::<Int64Type>());
         let complete = |e: Option<i64>| e.and_then(|e| u64::try_from(e).ok()).is_some_and(|e| e <= completed);
         let complete: BooleanArray = epochs.into_iter().flatten().map(|e| Some(complete(e))).collect();
-        let mut columns = batch.columns().to_vec();
+        let mut columns = batch.columns()[..archive::SHOWN].to_vec();
         columns.push(Arc::new(complete) as ArrayRef);
         RecordBatch::try_new(ledger_schema(), columns).map_err(encoding)
     });

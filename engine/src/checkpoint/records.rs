@@ -137,6 +137,14 @@ impl Records {
         Ok(())
     }
 
+    /// Deletes everything below a folder.
+    pub(crate) async fn clear(&self, folder: &str) -> Result<(), StageError> {
+        let prefix = self.path(folder);
+        let found = self.location.store.list(Some(&prefix)).map_ok(|meta| meta.location);
+        let found: Vec<Path> = found.try_collect().await.map_err(|e| self.unreachable("list", &prefix, e))?;
+        self.delete(found).await
+    }
+
     pub(crate) fn unreachable(&self, verb: &str, path: &Path, error: object_store::Error) -> StageError {
         StageError::external(format!("cannot {verb} the pipeline's state"))
             .object(format!("{}/{path}", self.location.root))

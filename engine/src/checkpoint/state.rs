@@ -89,8 +89,9 @@ impl StateLog {
         if manifest.fingerprint == self.schema.fingerprint {
             return Ok(());
         }
-        Err(StageError::user("the stage has changed since its state was written, and the old state does not fit")
-            .hint("undo the change, or start anew: a new `state:` and new tables"))
+        Err(StageError::user("the stage has changed since its state was written, and the old state does not fit").hint(
+            format!("undo the change, or compute the stage anew: `alluvium refresh SPEC --stage {}`", self.stage),
+        ))
     }
 
     /// The rows of every key that is there, each once.

@@ -1,6 +1,7 @@
 //! The records of epochs: bindings, what was dropped from them, completions.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -16,8 +17,9 @@ use crate::stage::StageError;
 /// Records read at once when a run starts.
 const PARALLEL_READS: usize = 32;
 const FORMAT: u32 = 2;
-const BINDINGS: &str = "bindings";
-const COMPLETE: &str = "complete";
+pub(super) const BINDINGS: &str = "bindings";
+pub(super) const DROPPED: &str = "dropped";
+pub(super) const COMPLETE: &str = "complete";
 
 /// The records of one pipeline, for the owner of its lease.
 #[derive(Clone)]
@@ -74,20 +76,32 @@ pub(crate) async fn recent(
     archived: Epoch,
 ) -> Result<(Vec<Binding>, Option<Completion>), StageError> {
     let completed = newest_completion(records).await?;
-    let dropped: BTreeSet<Epoch> = records.epochs("dropped").await?.into_iter().collect();
-    let epochs = records.epochs(BINDINGS).await?.into_iter().filter(|e| *e > archived);
+    Ok((bindings(records, archived + 1..=Epoch::MAX).await?, completed))
+}
+
+/// The bindings of some epochs that are not archived, oldest first and without what was dropped.
+pub(crate) async fn bindings(records: &Records, of: RangeInclusive<Epoch>) -> Result<Vec<Binding>, StageError> {
+    let dropped: BTreeSet<Epoch> = records.epochs(DROPPED).await?.into_iter().collect();
+    let epochs = records.epochs(BINDINGS).await?.into_iter().filter(|e| of.contains(e));
     let read = epochs.map(|epoch| {
         let dropped = dropped.contains(&epoch);
         async move {
             let mut binding: Binding = records.read(&records.of_epoch(BINDINGS, epoch)).await?;
             if dropped {
-                binding.drop_splits(&records.read(&records.of_epoch("dropped", epoch)).await?);
+                binding.drop_splits(&records.read(&records.of_epoch(DROPPED, epoch)).await?);
             }
             Ok::<_, StageError>(binding)
         }
     });
-    let bindings = stream::iter(read).buffered(PARALLEL_READS).try_collect().await?;
-    Ok((bindings, completed))
+    stream::iter(read).buffered(PARALLEL_READS).try_collect().await
+}
+
+/// The completions of some epochs, as far as they are there.
+pub(crate) async fn completions(records: &Records, of: RangeInclusive<Epoch>) -> Result<Vec<Completion>, StageError> {
+    let epochs = records.epochs(COMPLETE).await?.into_iter().filter(|e| of.contains(e));
+    let read = epochs.map(|epoch| async move { records.read_if_there(&records.of_epoch(COMPLETE, epoch)).await });
+    let found: Vec<Option<Completion>> = stream::iter(read).buffered(PARALLEL_READS).try_collect().await?;
+    Ok(found.into_iter().flatten().collect())
 }
 
 impl CheckpointStore {
@@ -147,7 +161,7 @@ impl CheckpointStore {
         splits: &BTreeMap<String, BTreeSet<String>>,
     ) -> Result<(), StageError> {
         self.lease.verify().await?;
-        let path = self.records.of_epoch("dropped", epoch);
+        let path = self.records.of_epoch(DROPPED, epoch);
         // An earlier try of the epoch may have dropped others.
         let mut all: BTreeMap<String, BTreeSet<String>> = self.records.read_if_there(&path).await?.unwrap_or_default();
         for (source, ids) in splits {
@@ -173,12 +187,11 @@ impl CheckpointStore {
     /// stays.
     pub(crate) async fn archive(&self, completed: Epoch) -> Result<(), StageError> {
         let archive = Archive::open(&self.records).await?;
-        let (bindings, _) = recent(&self.records, archive.upto()).await?;
-        let done: Vec<Binding> = bindings.into_iter().filter(|b| b.epoch <= completed).collect();
+        let done = bindings(&self.records, archive.upto() + 1..=completed).await?;
         self.lease.verify().await?;
         archive.add(&done, completed).await?;
         failpoint::hit("after-archive", completed);
-        for folder in [BINDINGS, "dropped", COMPLETE] {
+        for folder in [BINDINGS, DROPPED, COMPLETE] {
             let last = if folder == COMPLETE { completed.saturating_sub(1) } else { completed };
             let gone = self.records.epochs(folder).await?.into_iter().filter(|e| *e <= last);
             let paths = gone.map(|epoch| self.records.of_epoch(folder, epoch));

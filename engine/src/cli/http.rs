@@ -13,7 +13,7 @@ use crate::secret;
 /// The token itself; a variable, since arguments can be seen by every user of the machine.
 const TOKEN: &str = "ALLUVIUM_HTTP_TOKEN";
 
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(super) struct HttpArguments {
     /// Serve the dashboard, the API and metrics at this address, such as `127.0.0.1:8080`. One that other machines can
     /// reach needs a token: in ALLUVIUM_HTTP_TOKEN, or in a file.

@@ -11,8 +11,7 @@ use crate::notices::Remember;
 use crate::secret;
 
 /// Warnings and worse. Libraries whose errors come back as results, and are then told with their place, are left out.
-const LOGGED: &str =
-    "warn,alluvium_engine::cluster=info,alluvium_monitor=info,object_store::client::retry=info,buoyant_kernel=off,delta_kernel=off";
+const LOGGED: &str = "warn,alluvium_engine::cluster=info,alluvium_monitor=info,object_store::client::retry=info,buoyant_kernel=off,delta_kernel=off";
 
 /// Begins to log. `ALLUVIUM_LOG` asks for more or less than [`LOGGED`], in the form of `RUST_LOG`;
 /// `ALLUVIUM_LOG_FORMAT=json` asks for one JSON object a line, each with the pipeline, and with stage, epoch and worker

@@ -3,10 +3,13 @@
 mod check;
 mod cluster;
 mod doctor;
+mod history;
 mod http;
 mod ledger;
 mod log;
+mod ls;
 mod reference;
+mod refresh;
 mod rows;
 mod run;
 mod schema;
@@ -25,6 +28,8 @@ use crate::Registry;
 use crate::plan::{Plan, compile};
 use crate::secret;
 use crate::spec::{Vars, load_file};
+use crate::stage::StageError;
+use crate::tables::Tables;
 
 /// Everything went as asked.
 pub const DONE: u8 = 0;
@@ -62,6 +67,12 @@ struct Arguments {
 enum Builtin {
     /// Process everything that is there, then end; or go on with what arrives.
     Run(run::RunArguments),
+    /// Clear what was computed, all or from some stages on, and compute it again.
+    ///
+    /// The same epochs come from the same objects, with the same processing times. Tables are deleted as a whole, also what
+    /// others have written into them; those of stages that were not chosen keep their versions. Sinks that are no tables see
+    /// every epoch again.
+    Refresh(refresh::RefreshArguments),
     /// Show all problems of a spec. Touches nothing.
     Check(SpecArguments),
     /// Show the plan: stages in order, columns, routes, guarantees.
@@ -70,6 +81,10 @@ enum Builtin {
     Doctor(doctor::DoctorArguments),
     /// Show which objects were read, in which epoch.
     Ledger(ledger::LedgerArguments),
+    /// List what sources would read, or the objects at a URL.
+    Ls(ls::LsArguments),
+    /// Show what the newest epochs have read and written, and with which plan.
+    History(history::HistoryArguments),
     /// Draw the plan.
     Graph(check::GraphArguments),
     /// List the kinds of stages, or show the reference of one.
@@ -122,8 +137,11 @@ pub fn main(registry: &Registry) -> ExitCode {
     }
     let code = match Arguments::from_arg_matches(&matches).map(|a| a.command) {
         Ok(Builtin::Run(arguments)) => run::run(&cli, &arguments),
+        Ok(Builtin::Refresh(arguments)) => refresh::refresh(&cli, &arguments),
         Ok(Builtin::Check(arguments)) => check::check(&cli, &arguments),
         Ok(Builtin::Explain(arguments)) => check::explain(&cli, &arguments),
+        Ok(Builtin::Ls(arguments)) => ls::ls(&cli, &arguments),
+        Ok(Builtin::History(arguments)) => history::history(&cli, &arguments),
         Ok(Builtin::Graph(arguments)) => check::graph(&cli, &arguments),
         Ok(Builtin::Doctor(arguments)) => doctor::doctor(&cli, &arguments),
         Ok(Builtin::Ledger(arguments)) => ledger::ledger(&cli, &arguments),
@@ -155,6 +173,14 @@ impl Cli<'_> {
             say_error(&problems.render(std::io::stderr().is_terminal() && !plain));
             USAGE
         })
+    }
+
+    /// What reads the tables of pipelines.
+    ///
+    /// # Errors
+    /// This program brings nothing that does.
+    pub fn tables(&self) -> Result<&dyn Tables, StageError> {
+        self.registry.tables().ok_or_else(|| StageError::user("this program brings nothing that reads tables"))
     }
 
     /// A runtime for a command.

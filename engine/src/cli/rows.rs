@@ -10,9 +10,10 @@ use clap::ValueEnum;
 use super::{DONE, FAILED, say, say_error};
 
 /// How rows are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Format {
     /// Columns side by side.
+    #[default]
     Table,
     /// Comma-separated values with a header.
     Csv,
@@ -35,22 +36,24 @@ pub fn show_rows(batches: &[RecordBatch], format: Format) -> u8 {
 }
 
 fn text(batches: &[RecordBatch], format: Format) -> Result<String, ArrowError> {
+    if format == Format::Table {
+        let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+        let s = if rows == 1 { "" } else { "s" };
+        return Ok(format!("{}\n{rows} row{s}\n", pretty_format_batches(batches)?));
+    }
+    lines(batches, format, true)
+}
+
+/// Rows as lines of CSV, with a header if asked, or of JSON: what comes in parts can be put together.
+pub(super) fn lines(batches: &[RecordBatch], format: Format, header: bool) -> Result<String, ArrowError> {
     let mut bytes = Vec::new();
-    match format {
-        Format::Table => {
-            let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-            let s = if rows == 1 { "" } else { "s" };
-            return Ok(format!("{}\n{rows} row{s}\n", pretty_format_batches(batches)?));
-        }
-        Format::Csv => {
-            let mut writer = WriterBuilder::new().with_header(true).build(&mut bytes);
-            batches.iter().try_for_each(|batch| writer.write(batch))?;
-        }
-        Format::Json => {
-            let mut writer = LineDelimitedWriter::new(&mut bytes);
-            writer.write_batches(&batches.iter().collect::<Vec<_>>())?;
-            writer.finish()?;
-        }
+    if format == Format::Json {
+        let mut writer = LineDelimitedWriter::new(&mut bytes);
+        writer.write_batches(&batches.iter().collect::<Vec<_>>())?;
+        writer.finish()?;
+    } else {
+        let mut writer = WriterBuilder::new().with_header(header).build(&mut bytes);
+        batches.iter().try_for_each(|batch| writer.write(batch))?;
     }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

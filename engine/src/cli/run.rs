@@ -51,9 +51,25 @@ pub(super) fn run(cli: &Cli<'_>, arguments: &RunArguments) -> u8 {
     listen(&runtime, &stop);
     let watch = arguments.watch.then_some(arguments.interval);
     let options = RunOptions { workers, watch, cluster, ..RunOptions::default() };
+    let code = go(cli, &arguments.spec, &runtime, &options, &stop, arguments.progress, &arguments.http);
+    // After a fault a task may be at work that nobody waits for.
+    runtime.shutdown_background();
+    code
+}
+
+/// Compiles and runs; gives the exit code.
+pub(super) fn go(
+    cli: &Cli<'_>,
+    spec: &SpecArguments,
+    runtime: &tokio::runtime::Runtime,
+    options: &RunOptions,
+    stop: &Stop,
+    show: Show,
+    http: &HttpArguments,
+) -> u8 {
     let mut shown: Option<(RunHandle, Option<Box<dyn Watching>>)> = None;
     let code = loop {
-        let plan = match cli.compile(&arguments.spec.spec, &arguments.spec.set, runtime.handle()) {
+        let plan = match cli.compile(&spec.spec, &spec.set, runtime.handle()) {
             Ok(plan) => plan,
             Err(code) => break code,
         };
@@ -64,8 +80,8 @@ pub(super) fn run(cli: &Cli<'_>, arguments: &RunArguments) -> u8 {
                 handle.clone()
             }
             None => {
-                let handle = RunHandle::new(progress, stop.clone(), watch);
-                let watching = match runtime.block_on(arguments.http.watch(cli, &handle, &arguments.spec.spec)) {
+                let handle = RunHandle::new(progress, stop.clone(), options.watch);
+                let watching = match runtime.block_on(http.watch(cli, &handle, &spec.spec)) {
                     Ok(watching) => watching,
                     Err(code) => break code,
                 };
@@ -74,15 +90,13 @@ pub(super) fn run(cli: &Cli<'_>, arguments: &RunArguments) -> u8 {
             }
         };
         // Without a code a stage has found out something new, and the plan is another one.
-        if let Some(code) = run_compiled(&plan, &runtime, &options, &handle, &stop, arguments.progress) {
+        if let Some(code) = run_compiled(&plan, runtime, options, &handle, stop, show) {
             break code;
         }
     };
     if let Some((_, Some(watching))) = shown {
         runtime.block_on(watching.end());
     }
-    // After a fault a task may be at work that nobody waits for.
-    runtime.shutdown_background();
     code
 }
 
@@ -142,7 +156,7 @@ fn run_compiled(
 
 /// How a run is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Show {
+pub(super) enum Show {
     /// For people: live on a terminal, a line now and then in a pipe.
     Text,
     /// One JSON object for each epoch on standard output, with the fields of Spark's StreamingQueryProgress.
@@ -197,7 +211,7 @@ fn tell(epochs: &[EpochProgress], last: &mut Epoch) {
 }
 
 /// The first Ctrl-C drains, the second ends at once; both are safe.
-fn listen(runtime: &tokio::runtime::Runtime, stop: &Stop) {
+pub(super) fn listen(runtime: &tokio::runtime::Runtime, stop: &Stop) {
     let stop = stop.clone();
     runtime.spawn(async move {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()).ok();

@@ -253,16 +253,5 @@ fn first(streams: Vec<BatchStream<'_>>) -> Result<BatchStream<'_>, StageError> {
 
 /// What a stage is built from on a worker.
 pub(crate) fn context(process: &Process, stage: &PlannedStage, worker: usize, workers: usize) -> StageContext {
-    StageContext {
-        pipeline: process.plan.pipeline.clone(),
-        stage: stage.name.clone(),
-        plan_hash: process.plan.hash.clone(),
-        worker,
-        workers,
-        inputs: stage.inputs.clone(),
-        outputs: stage.outputs.clone(),
-        lineage: stage.lineage.clone(),
-        storage: process.plan.storage.clone(),
-        shared: process.shared.clone(),
-    }
+    StageContext { worker, workers, shared: process.shared.clone(), ..process.plan.context(stage) }
 }

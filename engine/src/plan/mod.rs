@@ -18,12 +18,13 @@ pub use explain::explain;
 pub(crate) use rejects::{batch as reject_batch, schema as reject_schema};
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
 use crate::registry::StageSettings;
 use crate::spec::{EpochLimits, Report};
-use crate::stage::{Input, Outputs, Role, Route};
+use crate::stage::{Input, Outputs, Role, Route, Shared, Source, Stage, StageContext, StageError};
 use crate::storage::Storage;
 
 /// A pipeline that can run.
@@ -45,6 +46,9 @@ pub struct Plan {
     /// What is shown of the tables, if the spec says it. Not part of the hash.
     pub report: Option<Report>,
 }
+
+/// Sources by the names of their stages.
+pub(crate) type Sources = Vec<(String, Arc<dyn Source>)>;
 
 /// One stage of a plan.
 pub struct PlannedStage {
@@ -91,6 +95,33 @@ impl Plan {
         let tables =
             self.stages.iter().filter_map(|s| Some((s.name.clone(), s.outputs.table.as_ref()?.schema.clone())));
         tables.collect()
+    }
+
+    /// What a stage is built from where there is one worker.
+    pub(crate) fn context(&self, stage: &PlannedStage) -> StageContext {
+        StageContext {
+            pipeline: self.pipeline.clone(),
+            stage: stage.name.clone(),
+            plan_hash: self.hash.clone(),
+            worker: 0,
+            workers: 1,
+            inputs: stage.inputs.clone(),
+            outputs: stage.outputs.clone(),
+            lineage: stage.lineage.clone(),
+            storage: self.storage.clone(),
+            shared: Shared::default(),
+        }
+    }
+
+    /// The sources, for whoever wants to list them.
+    pub(crate) fn sources(&self) -> Result<Sources, StageError> {
+        let mut sources = Vec::new();
+        for stage in self.stages.iter().filter(|s| s.role == Role::Source) {
+            if let Stage::Source(source) = stage.settings.0.build(&self.context(stage))? {
+                sources.push((stage.name.clone(), source));
+            }
+        }
+        Ok(sources)
     }
 
     /// The stage of this name.

@@ -42,7 +42,7 @@ pub use status::{
 };
 pub use taps::Sample;
 pub(crate) use taps::Taps;
-pub(crate) use terminal::{Terminal, summary};
+pub(crate) use terminal::{Terminal, grouped, summary};
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,6 +5,7 @@ mod prepare;
 mod worker;
 
 pub use handle::{Control, RunHandle};
+pub(crate) use prepare::{Owned, own};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::RecvTimeoutError;

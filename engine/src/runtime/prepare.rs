@@ -8,8 +8,8 @@ use futures::future;
 use super::{RunHandle, RunOptions, Stop, Tasks};
 use crate::bridge::{FaultCell, Pressure};
 use crate::checkpoint::{
-    CheckpointStore, Completion, Coordinator, Holder, LastRun, Lease, Listing, Minter, Records, StateLog, TableSink, claim,
-    freeze, last_run,
+    CheckpointStore, Completion, Coordinator, Holder, Kept, LastRun, Lease, Listing, Minter, Records, StateLog,
+    TableSink, claim, freeze, last_run, require_none,
 };
 use crate::cluster::Start;
 use crate::graph::{Lead, Process, context};
@@ -25,6 +25,34 @@ struct Led {
     tables: Vec<TableSink>,
 }
 
+/// The right to write what is a pipeline's.
+pub(crate) struct Owned {
+    pub(crate) records: Records,
+    /// Identifies the process in its records.
+    pub(crate) instance: String,
+    pub(crate) lease: Lease,
+    /// To be released in the end.
+    pub(crate) kept: Kept,
+}
+
+/// Takes that right, or says who has it. `address` is that of a process of a cluster.
+pub(crate) async fn own(
+    plan: &Plan,
+    address: Option<String>,
+    runtime: &tokio::runtime::Handle,
+    faults: &FaultCell,
+) -> Result<Owned, Fault> {
+    let checkpoint = |error| Fault { stage: "checkpoint".into(), epoch: None, error };
+    let location = plan.storage.open(&plan.state).map_err(checkpoint)?;
+    require_exclusive(plan, &location).await?;
+    let records = Records::new(location);
+    claim(&records, &plan.pipeline).await.map_err(checkpoint)?;
+    let instance = uuid::Uuid::new_v4().simple().to_string();
+    let lease = Lease::acquire(&records, &instance, Holder::this(address)).await.map_err(checkpoint)?;
+    let kept = lease.keep(runtime, faults.clone());
+    Ok(Owned { records, instance, lease, kept })
+}
+
 /// For the process that leads, or is alone. Gives what the others begin with, too.
 pub(super) async fn lead(
     options: &RunOptions,
@@ -37,17 +65,13 @@ pub(super) async fn lead(
     let progress = &handle.progress();
     let plan = &progress.plan;
     let checkpoint = |error| Fault { stage: "checkpoint".into(), epoch: None, error };
-    let location = plan.storage.open(&plan.state).map_err(checkpoint)?;
-    require_exclusive(plan, &location).await?;
-    let records = Records::new(location);
+    let address = options.cluster.as_ref().map(|c| c.hosts.address(c.process).to_owned());
+    let Owned { records, instance, lease, kept } = own(plan, address, runtime, faults).await?;
     if let Some(LastRun { fault: Some(fault), .. }) = last_run(&records).await.map_err(checkpoint)? {
         handle.failed_before(fault);
     }
-    claim(&records, &plan.pipeline).await.map_err(checkpoint)?;
-    let address = options.cluster.as_ref().map(|c| c.hosts.address(c.process).to_owned());
-    let instance = uuid::Uuid::new_v4().simple().to_string();
-    let lease = Lease::acquire(&records, &instance, Holder::this(address)).await.map_err(checkpoint)?;
-    tasks.kept = Some((lease.keep(runtime, faults.clone()), records.clone()));
+    tasks.kept = Some((kept, records.clone()));
+    require_none(&records).await.map_err(checkpoint)?;
     freeze(&records, plan).await.map_err(|(stage, error)| Fault { stage, epoch: None, error })?;
     let store = CheckpointStore::new(records, instance, lease);
     let mut history = store.history().await.map_err(checkpoint)?;
@@ -143,9 +167,9 @@ async fn load_state(
         let Some(manifest) = completed.state.get(stage) else {
             return Err(fault(
                 StageError::user(format!("the stage is new, but epoch {} was completed without it", completed.epoch))
-                    .hint(
-                        "a stage with state must see the input from its beginning: use a new `state:` and new tables",
-                    ),
+                    .hint(format!(
+                        "a stage with state must see the input from its beginning: `alluvium refresh SPEC --stage {stage}`"
+                    )),
             ));
         };
         Ok((stage.clone(), Arc::new(log.load(manifest).await.map_err(fault)?)))

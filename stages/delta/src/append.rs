@@ -11,6 +11,7 @@ use alluvium_engine::stage::{Commit, Committed, Committer, StageError, Staged, W
 use alluvium_engine::{Epoch, async_trait};
 use deltalake::kernel::{Action, Add};
 use deltalake::{ObjectStore, Path};
+use futures::stream::{self, StreamExt};
 
 use crate::commit::{Log, committed};
 use crate::file::{DataFile, TARGET_BYTES};
@@ -148,6 +149,23 @@ impl AppendCommitter {
     }
 }
 
+impl AppendCommitter {
+    /// Deletes what was written for an epoch that the table holds already, when epochs are computed again: these files
+    /// were never part of a commit, so nothing names them.
+    async fn discard(&self, adds: &[Add]) {
+        let Ok((table, _)) = self.log.current() else { return };
+        let store = table.object_store();
+        let paths: Vec<_> = adds.iter().filter_map(|add| Path::parse(&add.path).ok()).map(Ok).collect();
+        let mut deleted = store.delete_stream(stream::iter(paths).boxed());
+        while let Some(outcome) = deleted.next().await {
+            // It does no harm, and upkeep may take it.
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "a file that is not needed could not be deleted");
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl Committer for AppendCommitter {
     async fn upkeep(&mut self) {
@@ -161,6 +179,10 @@ impl Committer for AppendCommitter {
     async fn commit(&mut self, commit: Commit) -> Result<Committed, StageError> {
         let decoded: Result<Vec<Add>, _> = commit.staged.iter().map(|s| serde_json::from_slice(&s.0)).collect();
         let adds = decoded.map_err(|e| StageError::internal("a staged file cannot be understood").because(e))?;
+        if let Some(version) = self.log.held(commit.epoch).await? {
+            self.discard(&adds).await;
+            return Ok(Committed { version, ..Committed::default() });
+        }
         let rows = adds.iter().map(rows_of).sum();
         let actions: Vec<Action> = adds.into_iter().map(Action::Add).collect();
         self.log.all_there(&commit, &actions).await?;

@@ -13,6 +13,8 @@ mod changes;
 mod commit;
 mod config;
 mod counted;
+mod delete;
+mod epochs;
 mod feed;
 mod file;
 mod maintain;

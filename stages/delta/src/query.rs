@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use alluvium_engine::Epoch;
 use alluvium_engine::arrow::record_batch::RecordBatch;
 use alluvium_engine::cli::{Cli, Command, FAILED, Format, say_error, show_rows};
 use alluvium_engine::plan::Plan;
 use clap::{ArgMatches, Args, FromArgMatches};
+use deltalake::datafusion::error::DataFusionError;
 
 use crate::tables::{Opened, collect};
 
@@ -24,6 +26,9 @@ struct QueryArguments {
     /// For example "select sentiment, count(*) from gold group by 1".
     #[arg(value_name = "SQL")]
     sql: String,
+    /// All tables as of this epoch instead of the newest that is complete.
+    #[arg(long, value_name = "N")]
+    epoch: Option<Epoch>,
     /// How rows are shown.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -57,7 +62,7 @@ impl Command for QueryCommand {
             Ok(compiled) => compiled,
             Err(code) => return code,
         };
-        match runtime.block_on(answer(&plan, &arguments.sql)) {
+        match runtime.block_on(answer(&plan, &arguments.sql, arguments.epoch)) {
             Ok(rows) => show_rows(&rows, arguments.format),
             Err(message) => {
                 say_error(&format!("error: {message}\n"));
@@ -67,9 +72,22 @@ impl Command for QueryCommand {
     }
 }
 
-async fn answer(plan: &Arc<Plan>, sql: &str) -> Result<Vec<RecordBatch>, String> {
-    let tables = Opened::new(plan).await.map_err(|e| e.text())?;
+/// Whether an object that was to be read was not found. Readers give the store's error as text only.
+fn is_gone(error: &DataFusionError) -> bool {
+    let text = error.to_string();
+    text.contains("Object at location") && text.contains(" not found")
+}
+
+async fn answer(plan: &Arc<Plan>, sql: &str, epoch: Option<Epoch>) -> Result<Vec<RecordBatch>, String> {
+    let tables = Opened::new(plan, epoch).await.map_err(|e| e.text())?;
     tables.prepare(sql).await?;
     let rows = async { collect(tables.context.sql(sql).await?).await };
-    rows.await.map_err(|e| tables.wrong(&e))
+    rows.await.map_err(|e| match epoch.filter(|_| is_gone(&e)) {
+        Some(epoch) => format!(
+            "a file of a table as of epoch {epoch} is not there any more\n  cause: {}\n  hint: was the table vacuumed? \
+             Ask for a later epoch",
+            tables.wrong(&e)
+        ),
+        None => tables.wrong(&e),
+    })
 }

@@ -5,25 +5,26 @@ use std::sync::Arc;
 
 use alluvium_engine::arrow::datatypes::SchemaRef;
 use alluvium_engine::arrow::record_batch::RecordBatch;
-use alluvium_engine::async_trait;
 use alluvium_engine::checkpoint::{self, Completed};
 use alluvium_engine::plan::Plan;
 use alluvium_engine::spec::{Problem, in_words};
 use alluvium_engine::stage::StageError;
 use alluvium_engine::storage::Storage;
-use alluvium_engine::tables::{Rows, Snapshot, TableVersion, Tables};
-use deltalake::DeltaTable;
+use alluvium_engine::tables::{Held, Rows, Snapshot, Table, TableVersion, Tables};
+use alluvium_engine::{Epoch, async_trait};
 use deltalake::datafusion::catalog::{MemTable, MemorySchemaProvider, SchemaProvider};
 use deltalake::datafusion::common::SchemaError;
 use deltalake::datafusion::error::DataFusionError;
 use deltalake::datafusion::execution::context::SQLOptions;
 use deltalake::datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::OnceCell;
 
 use crate::config::Delta;
+use crate::delete;
+use crate::epochs::{self, AsOf};
 use crate::place::Place;
-use crate::table::epoch_of;
 
 /// The table of the objects that were read, and the schema that it is in.
 const LEDGER: &str = "alluvium.ledger";
@@ -47,25 +48,25 @@ impl Tables for DeltaTables {
     }
 
     async fn open(&self, plan: &Arc<Plan>) -> Result<Box<dyn Snapshot>, StageError> {
-        Ok(Box::new(Opened::new(plan).await?))
+        Ok(Box::new(Opened::new(plan, None).await?))
     }
 
-    async fn read(
-        &self,
-        storage: &Storage,
-        url: &str,
-        version: Option<u64>,
-        query: &str,
-    ) -> Result<Option<Rows>, StageError> {
-        let place = Place::new(url, storage)?;
-        let Some(mut table) = place.load().await? else { return Ok(None) };
-        let newest = table.snapshot().map_err(|e| place.failed("read", e))?.version();
+    fn table(&self, storage: &Storage, url: &str) -> Result<Box<dyn Table>, StageError> {
+        Ok(Box::new(Place::new(url, storage)?))
+    }
+}
+
+#[async_trait]
+impl Table for Place {
+    async fn read(&self, version: Option<u64>, query: &str) -> Result<Option<Rows>, StageError> {
+        let Some(mut table) = self.load().await? else { return Ok(None) };
+        let newest = table.snapshot().map_err(|e| self.failed("read", e))?.version();
         if let Some(version) = version {
             if version > newest {
                 let message = format!("the table has no version {version}: the newest is {newest}");
-                return Err(StageError::user(message).object(place.shown()));
+                return Err(StageError::user(message).object(self.shown()));
             }
-            table = place.load_version(version).await.map_err(|e| place.failed("opened as it was", e))?;
+            table = self.load_version(version).await.map_err(|e| self.failed("opened as it was", e))?;
         }
         let failed = |e: DataFusionError| StageError::external(words(&e));
         let provider = table.table_provider().await.map_err(failed)?;
@@ -73,10 +74,18 @@ impl Tables for DeltaTables {
         context.register_table("input", provider).map_err(failed)?;
         let frame = select(&context, query).await.map_err(failed)?;
         let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
-        let shown = place.shown();
+        let shown = self.shown();
         let batches = frame.execute_stream().await.map_err(failed)?;
         let batches = batches.map_err(move |e| StageError::external(words(&e)).object(shown.clone())).boxed();
         Ok(Some(Rows { version: version.unwrap_or(newest), schema, batches }))
+    }
+
+    fn held(&self, pipeline: &str, stage: &str) -> BoxStream<'static, Result<Held, StageError>> {
+        epochs::held(self.clone(), format!("{pipeline}/{stage}"))
+    }
+
+    async fn delete(&self) -> Result<(), StageError> {
+        delete::table(self).await
     }
 }
 
@@ -90,14 +99,31 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    pub(crate) async fn new(plan: &Arc<Plan>) -> Result<Self, StageError> {
+    /// Opens them as of an epoch that is complete; without one as of the newest, and while none is, each as it is.
+    pub(crate) async fn new(plan: &Arc<Plan>, asked: Option<Epoch>) -> Result<Self, StageError> {
         let epoch = checkpoint::completed(plan).await?;
+        if let Some(asked) = asked {
+            require_complete(asked, epoch.as_ref())?;
+        }
+        let wanted = asked.or(epoch.as_ref().map(|c| c.epoch));
+        // The table that goes back least, and how far that is.
+        let mut lost: Option<(Epoch, String)> = None;
         let context = session();
         let mut tables = Vec::new();
         for stage in &plan.stages {
             let Some(config) = stage.settings.get::<Delta>() else { continue };
             let place = Place::new(&config.table, &plan.storage)?;
-            let table = as_of(&place, plan, &stage.name, epoch.as_ref()).await?;
+            let app = format!("{}/{}", plan.pipeline, stage.name);
+            let table = match epochs::as_of(&place, &app, wanted).await? {
+                AsOf::Table(table) => Some(*table),
+                AsOf::Nothing => None,
+                AsOf::From(first) => {
+                    if lost.as_ref().is_none_or(|(l, _)| *l < first) {
+                        lost = Some((first, stage.name.clone()));
+                    }
+                    continue;
+                }
+            };
             let mut version = None;
             if let Some(table) = table {
                 version = Some(table.snapshot().map_err(|e| place.failed("read", e))?.version());
@@ -107,6 +133,10 @@ impl Opened {
                 registered.map_err(|e| StageError::internal("a table cannot be queried").because(e))?;
             }
             tables.push(TableVersion { stage: stage.name.clone(), version });
+        }
+        if let (Some((first, stage)), Some(wanted)) = (lost, wanted) {
+            let message = format!("the log of table `{stage}` does not reach back to epoch {wanted}");
+            return Err(StageError::user(message).hint(format!("ask for epoch {first} or a later one")));
         }
         Ok(Self { context, plan: plan.clone(), epoch, tables, ledger: OnceCell::new() })
     }
@@ -165,22 +195,16 @@ pub(crate) async fn collect(frame: DataFrame) -> Result<Vec<RecordBatch>, DataFu
     Ok(rows)
 }
 
-/// The newest version that holds no epoch after this one: a running pipeline commits its tables one after the other.
-async fn as_of(
-    place: &Place,
-    plan: &Plan,
-    stage: &str,
-    epoch: Option<&Completed>,
-) -> Result<Option<DeltaTable>, StageError> {
-    let newest = place.load().await?;
-    let (Some(table), Some(epoch)) = (&newest, epoch) else { return Ok(newest) };
-    let snapshot = table.snapshot().map_err(|e| place.failed("read", e))?;
-    let app = format!("{}/{stage}", plan.pipeline);
-    let newer = epoch_of(place, &app, table, snapshot).await?.is_some_and(|held| held > epoch.epoch);
-    match epoch.tables.get(stage).filter(|_| newer) {
-        Some(version) => place.load_version(*version).await.map(Some).map_err(|e| place.failed("opened as it was", e)),
-        None => Ok(newest),
+fn require_complete(asked: Epoch, newest: Option<&Completed>) -> Result<(), StageError> {
+    let newest = newest.map_or(0, |c| c.epoch);
+    if (1..=newest).contains(&asked) {
+        return Ok(());
     }
+    let complete = match newest {
+        0 => "no epoch is complete yet; `alluvium run` completes them".to_owned(),
+        n => format!("complete are 1 to {n}; `alluvium history` lists them"),
+    };
+    Err(StageError::user(format!("epoch {asked} is not complete")).hint(complete))
 }
 
 fn session() -> SessionContext {

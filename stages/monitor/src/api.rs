@@ -154,7 +154,11 @@ struct StopQuery {
 }
 
 async fn stop(State(served): State<Served>, Query(query): Query<StopQuery>) -> StatusCode {
-    if query.now { served.run.stop_now() } else { served.run.stop() }
+    if query.now {
+        served.run.stop_now()
+    } else {
+        served.run.stop()
+    }
     StatusCode::ACCEPTED
 }
 

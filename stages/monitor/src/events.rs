@@ -33,15 +33,8 @@ struct Listener {
 pub(crate) async fn events(State(served): State<Served>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let newest = served.run.epochs().last().map_or(0, |e| e.batch_id);
     let ticks = served.run.ticks();
-    let listener = Listener {
-        run: served.run,
-        ticks,
-        told: newest,
-        state: None,
-        last: None,
-        waiting: Vec::new(),
-        over: false,
-    };
+    let listener =
+        Listener { run: served.run, ticks, told: newest, state: None, last: None, waiting: Vec::new(), over: false };
     Sse::new(stream::unfold(listener, |mut listener| async {
         let event = listener.next().await?;
         Some((Ok(event), listener))

@@ -70,7 +70,8 @@ pub(crate) async fn guard(State(guard): State<Guard>, request: Request, next: Ne
     response
 }
 
-const CSP: &str = "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const CSP: &str =
+    "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 impl Guard {
     fn judge(&self, request: &Request) -> Result<(), Response> {
@@ -92,8 +93,7 @@ impl Guard {
             Some(_) if open => Ok(()),
             Some(token) if matches(token, request.headers()) => Ok(()),
             Some(_) => {
-                let mut response =
-                    (StatusCode::UNAUTHORIZED, "send `Authorization: Bearer TOKEN`\n").into_response();
+                let mut response = (StatusCode::UNAUTHORIZED, "send `Authorization: Bearer TOKEN`\n").into_response();
                 response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
                 Err(response)
             }

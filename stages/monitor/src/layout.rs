@@ -272,10 +272,8 @@ pub(crate) fn of_plan(plan: &Plan) -> Layout {
         rejects: edge.rejects,
         exchange: matches!(edge.route, Route::Exchange(_)),
     };
-    let node = |stage: &PlannedStage| Node {
-        name: stage.name.clone(),
-        inputs: stage.edges.iter().map(input).collect(),
-    };
+    let node =
+        |stage: &PlannedStage| Node { name: stage.name.clone(), inputs: stage.edges.iter().map(input).collect() };
     layout(&plan.stages.iter().map(node).collect::<Vec<_>>())
 }
 

@@ -114,16 +114,17 @@ async fn open(http: Http) -> Result<(TcpListener, Option<TlsAcceptor>, Guard), S
     };
     let listener = TcpListener::bind(address).await.map_err(|e| format!("cannot serve HTTP at {address}: {e}"))?;
     if tls.is_none() && !loopback {
-        tracing::warn!("HTTP at {address} is not encrypted: whoever can listen on the network learns the token; see --http-cert");
+        tracing::warn!(
+            "HTTP at {address} is not encrypted: whoever can listen on the network learns the token; see --http-cert"
+        );
     }
     Ok((listener, tls, Guard { trusted: false, token: token.map(Into::into), loopback, rate: rate() }))
 }
 
 fn acceptor(certificate: &std::path::Path, key: &std::path::Path) -> Result<TlsAcceptor, String> {
     let failed = |path: &std::path::Path, e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)
-        .map_err(|e| failed(certificate, &e))?
-        .collect();
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(certificate).map_err(|e| failed(certificate, &e))?.collect();
     let chain = chain.map_err(|e| failed(certificate, &e))?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|e| failed(key, &e))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

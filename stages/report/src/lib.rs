@@ -10,11 +10,11 @@
 mod chart;
 mod content;
 mod defaults;
-mod pieces;
 mod format;
 mod load;
 mod page;
 mod palette;
+mod pieces;
 mod plot;
 mod png;
 mod report;

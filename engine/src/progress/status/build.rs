@@ -62,7 +62,11 @@ impl View<'_> {
             run_id: self.progress.run_id(),
             plan: plan.hash.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            state: self.around.state.unwrap_or(if self.workers.is_empty() { RunState::Starting } else { RunState::Running }),
+            state: self.around.state.unwrap_or(if self.workers.is_empty() {
+                RunState::Starting
+            } else {
+                RunState::Running
+            }),
             started: self.progress.began,
             now: Utc::now(),
             interval_seconds: self.around.interval_seconds,

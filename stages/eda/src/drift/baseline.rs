@@ -98,9 +98,9 @@ fn read(config: &Drift, context: &ResolveContext) -> Result<Baseline, Vec<Proble
     let tables = context.tables.clone();
     let tables: Arc<dyn Tables> =
         tables.ok_or_else(|| one(problem("baseline", "this program brings nothing that reads tables")))?;
+    let opened = tables.table(&context.storage, &wanted.table).map_err(|e| one(failed("baseline.table", &e)))?;
     let ask = |version: Option<u64>, query: &str| {
-        let asked = tables.read(&context.storage, &wanted.table, version, query);
-        context.runtime.block_on(asked).map_err(|e| match e.domain() {
+        context.runtime.block_on(opened.read(version, query)).map_err(|e| match e.domain() {
             Domain::User if wanted.version.is_some() => one(failed("baseline.version", &e).label("not there")),
             _ => one(failed("baseline.table", &e)),
         })

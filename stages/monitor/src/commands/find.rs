@@ -36,7 +36,9 @@ pub(super) fn look(cli: &Cli<'_>, of: &SpecArguments) -> Result<Looked, u8> {
         return match all.into_iter().find(|(record, _)| record.pipeline == name) {
             Some((record, socket)) => Ok(Looked::Running(Found { runtime, record, socket })),
             None => {
-                say_error(&format!("error: there is no file `{name}`, and no pipeline of this name runs on this machine\n  `alluvium ps` lists those that do\n"));
+                say_error(&format!(
+                    "error: there is no file `{name}`, and no pipeline of this name runs on this machine\n  `alluvium ps` lists those that do\n"
+                ));
                 Err(USAGE)
             }
         };

@@ -56,7 +56,8 @@ fn list(cli: &Cli<'_>, arguments: &PsArguments) -> Result<(), u8> {
     for (record, socket) in &runs {
         let status: Option<Status> = runtime.block_on(client::get(socket, "/api/status")).ok();
         if arguments.format == PsFormat::Json {
-            let line = serde_json::to_string(&Line { record, status: status.as_ref() }).map_err(|e| failed(&e.to_string()))?;
+            let line =
+                serde_json::to_string(&Line { record, status: status.as_ref() }).map_err(|e| failed(&e.to_string()))?;
             say(&format!("{line}\n"));
             continue;
         }
@@ -72,7 +73,16 @@ fn list(cli: &Cli<'_>, arguments: &PsArguments) -> Result<(), u8> {
             },
         );
         let started = record.started.split('.').next().unwrap_or_default().replace('T', " ");
-        rows.push([record.pipeline.clone(), state, record.pid.to_string(), epoch, rate, lag, started, record.spec.display().to_string()]);
+        rows.push([
+            record.pipeline.clone(),
+            state,
+            record.pid.to_string(),
+            epoch,
+            rate,
+            lag,
+            started,
+            record.spec.display().to_string(),
+        ]);
     }
     if arguments.format == PsFormat::Table {
         let head = ["pipeline", "state", "pid", "epoch", "rows/s", "lag", "since (UTC)", "spec"];

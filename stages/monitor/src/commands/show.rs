@@ -67,7 +67,8 @@ pub(super) fn table<const N: usize>(head: &[&str; N], rows: &[[String; N]]) -> S
         cells.chain([head[column].chars().count()]).max().unwrap_or(0)
     };
     let number = |column: usize| {
-        !rows.is_empty() && rows.iter().all(|r| r[column].starts_with(|c: char| c.is_ascii_digit()) || r[column].is_empty())
+        !rows.is_empty()
+            && rows.iter().all(|r| r[column].starts_with(|c: char| c.is_ascii_digit()) || r[column].is_empty())
     };
     let line = |cells: Vec<&str>| {
         let cells = cells.iter().enumerate().map(|(column, cell)| {

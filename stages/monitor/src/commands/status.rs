@@ -38,17 +38,15 @@ impl Command for StatusCommand {
     }
 
     fn run(&self, cli: &Cli<'_>, arguments: &ArgMatches) -> u8 {
-        let shown = parsed(arguments).and_then(|arguments: StatusArguments| {
-            match look(cli, &arguments.spec)? {
-                Looked::Running(found) => {
-                    let status = found.runtime.block_on(client::get::<Status>(&found.socket, "/api/status"));
-                    let status = status.map_err(|e| failed(&format!("process {}: {e}", found.record.pid)))?;
-                    tell(&status, arguments.format)
-                }
-                Looked::Not(runtime, plan) => {
-                    let standing = runtime.block_on(checkpoint::standing(&plan)).map_err(|e| failed(&e.text()))?;
-                    tell_standing(&plan.pipeline, &standing, arguments.format)
-                }
+        let shown = parsed(arguments).and_then(|arguments: StatusArguments| match look(cli, &arguments.spec)? {
+            Looked::Running(found) => {
+                let status = found.runtime.block_on(client::get::<Status>(&found.socket, "/api/status"));
+                let status = status.map_err(|e| failed(&format!("process {}: {e}", found.record.pid)))?;
+                tell(&status, arguments.format)
+            }
+            Looked::Not(runtime, plan) => {
+                let standing = runtime.block_on(checkpoint::standing(&plan)).map_err(|e| failed(&e.text()))?;
+                tell_standing(&plan.pipeline, &standing, arguments.format)
             }
         });
         shown.unwrap_or_else(|code| code)
@@ -143,7 +141,9 @@ fn tell_standing(pipeline: &str, standing: &Standing, format: StatusFormat) -> R
             None => format!("{pipeline} does not run\n"),
         };
         out += &match (standing.epoch, standing.finished) {
-            (Some(epoch), Some(at)) => format!("complete up to epoch {epoch}, since {}\n", at.format("%Y-%m-%d %H:%M:%S UTC")),
+            (Some(epoch), Some(at)) => {
+                format!("complete up to epoch {epoch}, since {}\n", at.format("%Y-%m-%d %H:%M:%S UTC"))
+            }
             _ => "no epoch is complete\n".to_owned(),
         };
         if let Some(run) = &standing.last_run {

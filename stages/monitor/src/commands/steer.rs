@@ -35,7 +35,9 @@ impl Command for Pause {
 
     fn run(&self, cli: &Cli<'_>, arguments: &ArgMatches) -> u8 {
         parsed(arguments)
-            .and_then(|a: PauseArguments| steer(cli, &a.spec, "/api/pause", "opens no new epochs until `alluvium resume`"))
+            .and_then(|a: PauseArguments| {
+                steer(cli, &a.spec, "/api/pause", "opens no new epochs until `alluvium resume`")
+            })
             .unwrap_or_else(|code| code)
     }
 }

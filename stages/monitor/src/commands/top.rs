@@ -81,11 +81,7 @@ fn look(found: &Found) -> Result<Status, String> {
     found.runtime.block_on(client::get(&found.socket, "/api/status"))
 }
 
-fn show_until_quit(
-    terminal: &mut ratatui::DefaultTerminal,
-    screen: &mut Screen,
-    found: &Found,
-) -> std::io::Result<()> {
+fn show_until_quit(terminal: &mut ratatui::DefaultTerminal, screen: &mut Screen, found: &Found) -> std::io::Result<()> {
     let mut looked = Instant::now();
     loop {
         terminal.draw(|frame| screen.draw(frame))?;
@@ -98,12 +94,13 @@ fn show_until_quit(
                     KeyCode::Char('q') | KeyCode::Esc => return Ok(()),
                     KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => return Ok(()),
                     KeyCode::Char('p') => {
-                        let path =
-                            if screen.status.state == RunState::Paused { "/api/resume" } else { "/api/pause" };
+                        let path = if screen.status.state == RunState::Paused { "/api/resume" } else { "/api/pause" };
                         screen.lost = found.runtime.block_on(client::ask(&found.socket, Method::POST, path)).err();
                         break;
                     }
-                    KeyCode::Down => screen.first = (screen.first + 1).min(screen.status.stages.len().saturating_sub(1)),
+                    KeyCode::Down => {
+                        screen.first = (screen.first + 1).min(screen.status.stages.len().saturating_sub(1))
+                    }
                     KeyCode::Up => screen.first = screen.first.saturating_sub(1),
                     _ => continue,
                 },
@@ -128,7 +125,8 @@ impl Screen {
         let status = &self.status;
         let open = (status.epochs.opened.saturating_sub(status.epochs.completed) as usize).min(BARS);
         let notes = self.notes();
-        let heights = [3, open as u16, status.stages.len() as u16 + 2, status.tables.len() as u16 + 2, notes.len() as u16 * 2];
+        let heights =
+            [3, open as u16, status.stages.len() as u16 + 2, status.tables.len() as u16 + 2, notes.len() as u16 * 2];
         let areas = Layout::vertical([
             Constraint::Length(heights[0]),
             Constraint::Length(heights[1]),

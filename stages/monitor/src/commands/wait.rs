@@ -92,7 +92,10 @@ fn wait(cli: &Cli<'_>, arguments: &AwaitArguments) -> Result<u8, u8> {
                 return Ok(FAILED);
             }
             let rows = show::grouped(status.rows);
-            say(&format!("{}: complete up to epoch {}, {rows} rows in this run\n", status.pipeline, status.epochs.completed));
+            say(&format!(
+                "{}: complete up to epoch {}, {rows} rows in this run\n",
+                status.pipeline, status.epochs.completed
+            ));
             Ok(DONE)
         }
         None => ended(cli, arguments),
@@ -109,7 +112,11 @@ fn ended(cli: &Cli<'_>, arguments: &AwaitArguments) -> Result<u8, u8> {
             Ok(FAILED)
         }
         None => {
-            say(&format!("{}: the run has ended, complete up to epoch {}\n", plan.pipeline, standing.epoch.unwrap_or(0)));
+            say(&format!(
+                "{}: the run has ended, complete up to epoch {}\n",
+                plan.pipeline,
+                standing.epoch.unwrap_or(0)
+            ));
             Ok(DONE)
         }
     }
