@@ -284,7 +284,7 @@ fn cli_help_of_every_command() {
             let beside = line.trim().contains("  ");
             let below = lines.get(at + 1).is_some_and(|l| l.starts_with("          ") && !l.trim().is_empty());
             assert!(
-                beside || below || line.trim().starts_with("- ") || line.trim().starts_with("[default"),
+                beside || below || ["- ", "[default", "[env: "].iter().any(|s| line.trim().starts_with(s)),
                 "{name}: no words for {line}"
             );
         }

@@ -1,6 +1,6 @@
 //! A run is seen and steered: what is shown is what the tables hold, and nobody gets in who must not.
 
-mod client;
+pub mod client;
 mod faults;
 mod guarded;
 mod page;
@@ -170,6 +170,8 @@ fn commands_find_and_steer_a_run() {
     let after = command(&["status", &spec]).run();
     assert!(after.out.contains("complete up to epoch 3") && after.out.contains("ended in order"), "{}", after.out);
     assert_eq!(command(&["ps"]).ok().lines().count(), 1);
+    let known = command(&["ps", &spec]).ok();
+    assert!(known.contains("numbers") && known.contains("not running"), "{known}");
     assert_eq!(served.running.end().code, Some(130));
     numbers.assert_exact();
 }
@@ -257,6 +259,24 @@ fn metrics_are_what_the_status_says() {
 }
 
 #[test]
+fn logs_are_json_lines_that_say_where_they_come_from() {
+    let mut numbers = Numbers::local("logged");
+    numbers.feed(1);
+    numbers.call(&["--progress", "json"]).ok();
+    // Written again: a warning about the source.
+    let file = std::fs::read_dir(numbers.place.url("in")).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(&file, "{\"id\": 1, \"word\": \"other\"}\n").unwrap();
+    let done = numbers.call(&["--progress", "json"]).env("ALLUVIUM_LOG_FORMAT", "json").run();
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let lines = told(&done.err);
+    let warning = lines.iter().find(|l| l["message"].as_str().unwrap().contains("written again")).unwrap();
+    assert_eq!((&warning["level"], &warning["stage"]), (&json!("WARN"), &json!("numbers")));
+    let spans = warning["spans"].as_array().unwrap();
+    assert_eq!((&spans[0]["name"], &spans[0]["pipeline"]), (&json!("run"), &json!("numbers")));
+    assert_eq!((&spans[1]["name"], &spans[1]["stage"]), (&json!("stage"), &json!("numbers")));
+}
+
+#[test]
 fn a_run_that_was_killed_is_told_from_one_that_goes_on() {
     let mut numbers = Numbers::local("killed");
     numbers.feed(1);
@@ -267,6 +287,8 @@ fn a_run_that_was_killed_is_told_from_one_that_goes_on() {
     let status = served.command(&numbers, &["status", &numbers.spec]).run();
     assert_eq!(status.code, Some(3));
     assert!(status.out.contains("was killed"), "{}", status.out);
+    let known = served.command(&numbers, &["ps", &numbers.spec]).ok();
+    assert!(known.contains("elsewhere, or killed: process"), "{known}");
     assert_eq!(alluvium(&["ps", "--format", "json"]).env("ALLUVIUM_RUN_DIR", "/dev/null/runs").run().code, Some(1));
     served.running.end();
 }

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Act, Bucket, Call, Done, Folder, Proxy, alluvium, history, read};
+use crate::monitor::client::Served;
+use crate::support::{Act, Bucket, Call, Done, Folder, Numbers, Place, Proxy, alluvium, history, read, until};
 
 /// Two tables in a row, and one with upserts and operator state.
 pub const SPEC: &str = r#"
@@ -88,6 +89,22 @@ fn source_state_and_tables_in_a_bucket() {
     case.input(5..7);
     assert_eq!(case.run().code, Some(0));
     case.assert_exact(7);
+}
+
+/// The listing after the last object that is known may find nothing, again and again.
+#[test]
+fn what_comes_later_is_found_at_any_interval() {
+    let mut numbers = Numbers::new(Place::Bucket(Bucket::new("later")));
+    numbers.feed(2);
+    let served = Served::start(&numbers, &["--watch", "--interval", "1ms"], None);
+    for epochs in 1..4 {
+        until("all that is there is in an epoch", || served.status()["epochs"]["completed"] == epochs);
+        numbers.feed(2);
+    }
+    until("all that is there is in an epoch", || served.status()["epochs"]["completed"] == 4);
+    served.command(&numbers, &["stop", "--all"]).ok();
+    assert_eq!(served.running.end().code, Some(130));
+    numbers.assert_exact();
 }
 
 #[test]

@@ -8,7 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -42,7 +42,13 @@ impl Remember {
     where
         S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        Self.with_filter(Targets::new().with_default(Level::WARN).with_target(RETRIES, Level::INFO))
+        Self.with_filter(
+            Targets::new()
+                .with_default(Level::WARN)
+                .with_target(RETRIES, Level::INFO)
+                // Their errors come back as results.
+                .with_targets(["buoyant_kernel", "delta_kernel"].map(|target| (target, LevelFilter::OFF))),
+        )
     }
 }
 
@@ -71,7 +77,7 @@ where
         let warning = Warning {
             stage: fields.stage,
             epoch: fields.epoch,
-            message: secret::redact(&format!("{}{}", fields.message, fields.rest)),
+            message: secret::redact(format!("{}{}", fields.message, fields.rest).trim_start_matches("; ")),
             at: Utc::now(),
         };
         let mut notices = NOTICES.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::WATCH;
 use super::client::{Served, raw, with_runs};
-use crate::support::{Folder, Numbers};
+use crate::support::{Folder, Numbers, python};
 
 const TOKEN: &str = "a-token-of-a-test-5678";
 
@@ -90,6 +90,27 @@ fn on_loopback_reading_is_free_and_steering_is_not() {
     {
         assert!(headers.contains(line), "{line} in {headers}");
     }
+    served.command(&numbers, &["stop", "--all", "--now"]).ok();
+}
+
+#[test]
+fn https_is_spoken_with_a_certificate() {
+    let mut numbers = Numbers::local("https");
+    numbers.feed(1);
+    let folder = Folder::new("tls");
+    python(&["tests/monitor/tls.py", "make", &folder.text("")]);
+    let (certificate, key) = (folder.text("certificate.pem"), folder.text("key.pem"));
+    let arguments = [&WATCH[..], &["--http-cert", &certificate, "--http-key", &key]].concat();
+    let served = Served::start(&numbers, &arguments, Some(TOKEN));
+    let url = format!("https://{}/api/status", served.address);
+    let get = |token: &str| {
+        let answer = python(&["tests/monitor/tls.py", "get", &url, &folder.text("authority.pem"), token]);
+        serde_json::from_slice::<(u16, String)>(&answer).unwrap()
+    };
+    assert_eq!(get(TOKEN), (200, "TLSv1.3".to_owned()));
+    assert_eq!(get("another-token-of-a-test").0, 401);
+    // Nothing is told to whoever does not encrypt.
+    assert!(raw(&served.address, b"GET /api/status HTTP/1.1\r\nhost: localhost\r\n\r\n").is_none());
     served.command(&numbers, &["stop", "--all", "--now"]).ok();
 }
 

@@ -188,6 +188,7 @@ def look(browser, url, folder, tables, width, scheme):
     wrong_values = page.evaluate(SETTLED, [tables, PATIENCE])
     found = page.evaluate(LOOK)
     page.screenshot(path=folder / f"{width}-{scheme}.png", full_page=True)
+    page.screenshot(path=folder / f"{width}-{scheme}-top.png")
     wrong_keyboard = keyboard(page)
     page.screenshot(path=folder / f"{width}-{scheme}-details.png")
     wrong_keyboard += leave(page) if page.locator("#details").is_visible() else []

@@ -46,7 +46,7 @@ fn the_page_shows_what_the_tables_hold() {
         }
     }
     if std::env::var("UPDATE").is_ok_and(|v| v == "1") {
-        std::fs::copy(folder.path("seen/1400-light.png"), root().join(PICTURE)).unwrap();
+        std::fs::copy(folder.path("seen/1400-light-top.png"), root().join(PICTURE)).unwrap();
     }
     assert!(std::fs::read(root().join(PICTURE)).unwrap().starts_with(b"\x89PNG"));
     with_runs(alluvium(&["stop", "--all", "--now"]), served.runs()).ok();

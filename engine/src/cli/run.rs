@@ -179,7 +179,7 @@ impl Shown {
 
     fn show(&mut self, handle: &RunHandle) {
         match self {
-            Self::Text(terminal) => terminal.show(&handle.status()),
+            Self::Text(terminal) => terminal.show(|| handle.status()),
             Self::Json { progress, last } => tell(&progress.told_after(*last), last),
         }
     }

@@ -75,6 +75,7 @@ impl Cluster {
             control.push(one.map(Mutex::new));
             data.push(other);
         }
+        run.progress().set_process(options.process);
         let links = Arc::new(Links {
             options: options.clone(),
             peers: control,

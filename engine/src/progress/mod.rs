@@ -45,7 +45,7 @@ pub(crate) use taps::Taps;
 pub(crate) use terminal::{Terminal, grouped, summary};
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -63,6 +63,8 @@ use rates::Rates;
 /// What is known of a run while it goes on. Written by workers and the coordinator, read by whoever shows it.
 pub struct Progress {
     pub(crate) plan: Arc<Plan>,
+    /// Of a cluster.
+    process: AtomicUsize,
     /// Identifies the run: the same in all processes of a cluster once they have met.
     run_id: Mutex<String>,
     started: Instant,
@@ -91,6 +93,7 @@ impl Progress {
     pub fn new(plan: &Arc<Plan>) -> Self {
         Self {
             plan: plan.clone(),
+            process: AtomicUsize::new(0),
             run_id: Mutex::new(uuid::Uuid::new_v4().to_string()),
             started: Instant::now(),
             began: Utc::now(),
@@ -120,8 +123,7 @@ impl Progress {
     /// The numbers of every worker by stage, with its process: of this process, or of the whole cluster.
     fn counts(&self, local: bool) -> Vec<(usize, usize, Vec<Counts>)> {
         let others = locked(&self.others);
-        // Process 0 is told by nobody to itself; another one is between those that it hears of.
-        let here = (0..).find(|process| !others.contains_key(process)).unwrap_or(0);
+        let here = self.process.load(Ordering::Relaxed);
         let mine = locked(&self.workers);
         let mine = mine.iter().map(|(worker, progress)| (here, *worker, progress.counts()));
         let theirs = others.iter().filter(|_| !local).flat_map(|(process, snapshot)| {
@@ -293,9 +295,14 @@ impl Progress {
         sources.filter(|(s, _)| s.role == crate::stage::Role::Source).map(|(_, t)| t.rows_out).sum()
     }
 
+    /// Which process of a cluster this is.
+    pub(crate) fn set_process(&self, process: usize) {
+        self.process.store(process, Ordering::Relaxed);
+    }
+
     /// Whether another process leads.
     pub(crate) fn follows(&self) -> bool {
-        locked(&self.others).contains_key(&0)
+        self.process.load(Ordering::Relaxed) != 0
     }
 
     /// How long the run goes on.

@@ -36,9 +36,10 @@ impl Terminal {
         Self { live, last: Instant::now() }
     }
 
-    /// Shows where the run is now.
-    pub(crate) fn show(&mut self, status: &Status) {
+    /// Shows where the run is now, if it is time to.
+    pub(crate) fn show(&mut self, status: impl FnOnce() -> Status) {
         if let Some(bar) = &self.live {
+            let status = &status();
             // The last column stays free: a full line would wrap on some terminals.
             let width = terminal_size::terminal_size_of(std::io::stderr()).map_or(WIDTH, |(w, _)| usize::from(w.0));
             let lines = std::iter::once(headline(status)).chain(body(status, width.saturating_sub(1)));
@@ -46,6 +47,7 @@ impl Terminal {
             bar.set_message(cut.join("\n"));
         } else if self.last.elapsed() >= PLAIN_EVERY {
             self.last = Instant::now();
+            let status = &status();
             tell(&headline(status));
             status.warnings.iter().rev().take(WARNINGS).for_each(|w| tell(&warning(w)));
         }

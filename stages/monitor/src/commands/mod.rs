@@ -2,6 +2,7 @@
 
 mod find;
 mod ps;
+mod screen;
 mod show;
 mod status;
 mod steer;

@@ -1,6 +1,9 @@
 //! `ps`: the pipelines that run on this machine.
 
-use alluvium_engine::cli::{Cli, Command, DONE, say};
+use std::path::{Path, PathBuf};
+
+use alluvium_engine::checkpoint::{self, Standing};
+use alluvium_engine::cli::{Cli, Command, DONE, parse_assignment, say};
 use alluvium_engine::progress::Status;
 use clap::{ArgMatches, Args, ValueEnum};
 use serde::Serialize;
@@ -12,9 +15,15 @@ use crate::runs::{self, Record};
 /// The command.
 pub struct Ps;
 
-/// List the pipelines that run on this machine.
+/// List the pipelines that run on this machine, and what the state of others says.
 #[derive(Args)]
 struct PsArguments {
+    /// Also these pipelines, wherever they run: their state says whether they do.
+    #[arg(value_name = "SPEC")]
+    specs: Vec<PathBuf>,
+    /// Set a variable of the specs; wins over the environment.
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = parse_assignment)]
+    set: Vec<(String, String)>,
     /// How they are shown.
     #[arg(long, value_enum, default_value_t = PsFormat::Table)]
     format: PsFormat,
@@ -34,6 +43,14 @@ struct Line<'a> {
     record: &'a Record,
     /// `None` if it does not answer.
     status: Option<&'a Status>,
+}
+
+/// A pipeline that does not run on this machine.
+#[derive(Serialize)]
+struct Elsewhere<'a> {
+    pipeline: &'a str,
+    spec: &'a Path,
+    standing: &'a Standing,
 }
 
 impl Command for Ps {
@@ -83,6 +100,24 @@ fn list(cli: &Cli<'_>, arguments: &PsArguments) -> Result<(), u8> {
             started,
             record.spec.display().to_string(),
         ]);
+    }
+    for spec in &arguments.specs {
+        let plan = cli.compile(spec, &arguments.set, runtime.handle())?;
+        if runs.iter().any(|(record, _)| record.state == runs::identity(&plan)) {
+            continue;
+        }
+        let standing = runtime.block_on(checkpoint::standing(&plan)).map_err(|e| failed(&e.text()))?;
+        if arguments.format == PsFormat::Json {
+            let line = serde_json::to_string(&Elsewhere { pipeline: &plan.pipeline, spec, standing: &standing });
+            say(&format!("{}\n", line.map_err(|e| failed(&e.to_string()))?));
+            continue;
+        }
+        let state = standing
+            .holder
+            .map_or_else(|| "not running".to_owned(), |holder| format!("elsewhere, or killed: {holder}"));
+        let epoch = standing.epoch.map(|e| e.to_string()).unwrap_or_default();
+        let none = String::new;
+        rows.push([plan.pipeline.clone(), state, none(), epoch, none(), none(), none(), spec.display().to_string()]);
     }
     if arguments.format == PsFormat::Table {
         let head = ["pipeline", "state", "pid", "epoch", "rows/s", "lag", "since (UTC)", "spec"];

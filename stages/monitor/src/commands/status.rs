@@ -12,7 +12,9 @@ use crate::client;
 /// The command.
 pub struct StatusCommand;
 
-/// Show how a pipeline is: stages, epochs, backlog, tables, warnings; or what its last run has left.
+/// Show how a pipeline is, whether it runs or not.
+///
+/// Stages, epochs, backlog, tables and warnings of one that runs; of another, what its last run has left.
 ///
 /// Exit code 0: it runs and goes on; 1: it stands still, or its last run has failed; 3: it does not run.
 #[derive(Args)]

@@ -14,7 +14,7 @@ pub struct Pause;
 /// The command that goes on.
 pub struct Resume;
 
-/// Let a running pipeline open no new epochs: those that are open are finished, and it waits.
+/// Let a running pipeline finish its open epochs, and wait.
 #[derive(Args)]
 struct PauseArguments {
     #[command(flatten)]

@@ -19,9 +19,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The command.
 pub struct StopCommand;
 
-/// Stop a running pipeline, and wait until it has ended: the open epochs are finished first.
+/// Stop a running pipeline, and wait until it has ended.
 ///
-/// Of a cluster all processes stop.
+/// The open epochs are finished first. Of a cluster all processes stop.
 #[derive(Args)]
 struct StopArguments {
     /// The pipeline spec, a YAML file; or the name of a running pipeline.

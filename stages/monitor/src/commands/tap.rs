@@ -12,9 +12,9 @@ use hyper::Method;
 /// The command.
 pub struct Tap;
 
-/// Show sample rows that leave a stage of a running pipeline, as they pass: one JSON object a line.
+/// Show sample rows of a running pipeline, as they leave a stage.
 ///
-/// The rows are of an epoch that is open: they are in no table yet.
+/// Each is one JSON object a line. The rows are of an epoch that is open: they are in no table yet.
 #[derive(Args)]
 struct TapArguments {
     #[command(flatten)]

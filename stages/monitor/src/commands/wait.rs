@@ -17,7 +17,9 @@ const LOOK: Duration = Duration::from_millis(200);
 /// The command.
 pub struct Await;
 
-/// Wait until a running pipeline has nothing outstanding, or has completed an epoch, or has ended.
+/// Wait until a running pipeline has done what there is to do.
+///
+/// That is, until nothing is outstanding; or until an epoch is complete; or until it has ended.
 ///
 /// Exit code 0: so it is; 1: it has failed; 3: it does not run; 124: it took longer than --timeout.
 #[derive(Args)]
