@@ -14,12 +14,14 @@ const COMPOSE: &str = "pipelines/deploy/compose.yaml";
 const KUBERNETES: &str = "pipelines/deploy/kubernetes.yaml";
 
 /// What the program reads.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 11] = [
     "ALLUVIUM_CACHE",
     "ALLUVIUM_CLUSTER_SECRET",
     "ALLUVIUM_CLUSTER_SECRET_FILE",
     "ALLUVIUM_HOSTS",
     "ALLUVIUM_HTTP",
+    "ALLUVIUM_HTTP_CERT",
+    "ALLUVIUM_HTTP_KEY",
     "ALLUVIUM_HTTP_TOKEN_FILE",
     "ALLUVIUM_LOG",
     "ALLUVIUM_PROCESS",
@@ -139,8 +141,19 @@ fn deploy_kubernetes_processes_find_each_other() {
     assert_eq!(ingress[0]["ports"][0]["port"], container["ports"][0]["name"]);
     assert_eq!(
         (list(ingress).count(), list(&ingress[0]["ports"]).count(), list(&ingress[0]["from"]).count()),
-        (1, 1, 1)
+        (2, 1, 1)
     );
+    // The other port is for whoever knows the token, and for the probes.
+    let http = &container["ports"][1];
+    assert_eq!((&ingress[1]["ports"][0]["port"], list(&ingress[1]["ports"]).count()), (&http["name"], 1));
+    let address = text(&named(&container["env"], "ALLUVIUM_HTTP")["value"]);
+    assert_eq!(address, format!("0.0.0.0:{}", http["containerPort"]));
+    for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
+        assert_eq!(
+            (&container[probe]["httpGet"]["port"], text(&container[probe]["httpGet"]["path"])),
+            (&http["name"], path)
+        );
+    }
     let labels = &set["spec"]["template"]["metadata"]["labels"];
     for selector in [
         &set["spec"]["selector"]["matchLabels"],

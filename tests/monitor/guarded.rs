@@ -82,7 +82,7 @@ fn on_loopback_reading_is_free_and_steering_is_not() {
     let refused = served.ask("POST", "/api/stop", "", "");
     assert!(refused.status == 403 && refused.body.contains("needs a token"), "{refused:?}");
     // A page of another site that has pointed its name here.
-    let rebound = format!("GET /api/status HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n");
+    let rebound = "GET /api/status HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
     assert_eq!(raw(&served.address, rebound.as_bytes()).unwrap().status, 421);
     let headers = served.get("/").head.to_ascii_lowercase();
     for line in

@@ -141,7 +141,7 @@ impl<'scope> Renderer<'_, 'scope> {
                 let assignments = self.assignments.clone();
                 let (ports, reports) = outer.region_named(&Place::Stage(index).name(), |inner| {
                     let (rows, rejects, reports) =
-                        source::render(process, inner, assignments.enter(inner), index, stage, source, meter, faults);
+                        source::render(process, inner, assignments.enter(inner), index, stage, source, faults);
                     (Ports { rows: rows.leave(outer), rejects: Some(rejects.leave(outer)) }, reports.leave(outer))
                 });
                 self.staged.push(reports);

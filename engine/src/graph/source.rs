@@ -55,7 +55,6 @@ pub(super) fn render<'scope>(
     index: usize,
     stage: &PlannedStage,
     source: Arc<dyn Source>,
-    meter: Arc<Meter>,
     faults: Faults,
 ) -> (BatchStream<'scope>, BatchStream<'scope>, StagedStream<'scope>) {
     let mut builder = OperatorBuilder::new("read".into(), scope);
@@ -71,6 +70,7 @@ pub(super) fn render<'scope>(
     let wake = scope.worker().sync_activator_for(address.to_vec());
     let (outbox, mut inbox) = inbox::<Piece>(QUEUE, wake.clone());
     let activities = process.progress.activities.clone();
+    let meter = process.progress.worker(scope.index()).meter(index);
     let reader = Reader { name: stage.name.clone(), source, outbox, meter, activities };
     let (runtime, pressure) = (process.runtime.clone(), process.pressure.clone());
     let (name, schema, may_reject) = (stage.name.clone(), stage.outputs.schema.clone(), stage.outputs.rejects);

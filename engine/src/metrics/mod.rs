@@ -17,7 +17,15 @@ pub(crate) use publish::publish;
 
 static RECORDER: OnceLock<PrometheusHandle> = OnceLock::new();
 /// What totals were a moment ago.
-static BEFORE: Mutex<BTreeMap<(String, String), (Instant, f64, f64)>> = Mutex::new(BTreeMap::new());
+static BEFORE: Mutex<BTreeMap<(String, String), Before>> = Mutex::new(BTreeMap::new());
+/// A total at a moment, and how fast it grew until then.
+#[derive(Clone, Copy)]
+struct Before {
+    at: Instant,
+    was: f64,
+    per_second: f64,
+}
+
 /// Rates are taken over so many seconds at least.
 const APART: f64 = 2.0;
 
@@ -64,12 +72,13 @@ pub(crate) fn by_stage() -> BTreeMap<String, Vec<Metric>> {
             }
             let per_second = name.ends_with("_total").then(|| {
                 let key = (stage.clone(), name.clone());
-                let (at, was, rate) = before.get(&key).copied().unwrap_or((now, *value, 0.0));
-                let seconds = now.duration_since(at).as_secs_f64();
-                let (at, was, rate) =
-                    if seconds >= APART { (now, *value, (value - was) / seconds) } else { (at, was, rate) };
-                before.insert(key, (at, was, rate));
-                rate
+                let mut of = before.get(&key).copied().unwrap_or(Before { at: now, was: *value, per_second: 0.0 });
+                let seconds = now.duration_since(of.at).as_secs_f64();
+                if seconds >= APART {
+                    of = Before { at: now, was: *value, per_second: (value - of.was) / seconds };
+                }
+                before.insert(key, of);
+                of.per_second
             });
             Some(Metric { name: name.clone(), value: *value, per_second })
         };

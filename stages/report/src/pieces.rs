@@ -27,13 +27,13 @@ impl Reporter for Panels {
         let mut panels = Vec::new();
         for (name, panel) in &report.panels {
             let shown = load::load(name, panel, snapshot.as_ref()).await?;
-            let (svg, narrow, html) = page::parts(&shown)?;
+            let parts = page::parts(&shown)?;
             let redacted = |text: Option<String>| text.map(|t| secret::redact(&t));
             panels.push(PanelHtml {
                 title: secret::redact(&shown.title),
-                svg: redacted(svg),
-                narrow: redacted(narrow),
-                html: redacted(html),
+                svg: redacted(parts.wide),
+                narrow: redacted(parts.narrow),
+                html: redacted(parts.html),
                 note: redacted(shown.note),
             });
         }

@@ -50,16 +50,32 @@ pub(super) fn html(shown: &Shown) -> Result<String, String> {
     ))
 }
 
-/// A panel for a page of another make: its picture for wide and for narrow pages, or what it has instead.
-pub(crate) fn parts(shown: &Shown) -> Result<(Option<String>, Option<String>, Option<String>), String> {
+/// What a page of another make shows of a panel.
+#[derive(Default)]
+pub(crate) struct Parts {
+    /// Its picture, for wide pages and for narrow ones.
+    pub(crate) wide: Option<String>,
+    pub(crate) narrow: Option<String>,
+    /// What it has instead.
+    pub(crate) html: Option<String>,
+}
+
+/// A panel for a page of another make.
+///
+/// # Errors
+/// What the drawing library says.
+pub(crate) fn parts(shown: &Shown) -> Result<Parts, String> {
     Ok(match &shown.content {
-        Content::Number(value) => (None, None, Some(format!("<strong>{}</strong>", escape(value)))),
-        Content::Table => (None, None, Some(table(&shown.rows))),
-        Content::Nothing => (None, None, Some("<p>No rows</p>".to_owned())),
-        _ => {
-            let wide = picture(shown, WIDE)?.inline(shown, "on-desk");
-            (Some(wide), Some(picture(shown, NARROW)?.inline(shown, "on-phone")), None)
+        Content::Number(value) => {
+            Parts { html: Some(format!("<strong>{}</strong>", escape(value))), ..Parts::default() }
         }
+        Content::Table => Parts { html: Some(table(&shown.rows)), ..Parts::default() },
+        Content::Nothing => Parts { html: Some("<p>No rows</p>".to_owned()), ..Parts::default() },
+        _ => Parts {
+            wide: Some(picture(shown, WIDE)?.inline(shown, "on-desk")),
+            narrow: Some(picture(shown, NARROW)?.inline(shown, "on-phone")),
+            html: None,
+        },
     })
 }
 
