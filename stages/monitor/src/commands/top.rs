@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use alluvium_engine::cli::{Cli, Command, DONE, SpecArguments, USAGE, say_error};
 use alluvium_engine::progress::{RunState, Status};
 use clap::{ArgMatches, Args};
-use crossterm::event::{self, Event, KeyCode, KeyModifiers};
 use hyper::Method;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
 
 use super::find::{Found, running};
 use super::screen::Screen;
