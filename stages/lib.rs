@@ -6,7 +6,7 @@ use alluvium_engine::Registry;
 
 /// Every built-in kind, and the commands that come with them.
 pub fn registry() -> Registry {
-    Registry::new()
+    monitored()
         // Sources
         .with::<alluvium_files::Files>()
         .with::<alluvium_delta::DeltaSource>()
@@ -27,7 +27,6 @@ pub fn registry() -> Registry {
         .with::<alluvium_basic::Blackhole>()
         .with_tables(alluvium_delta::DeltaTables)
         .with_reporter(alluvium_report::Panels)
-        .with_monitor(alluvium_monitor::HttpMonitor)
         // Commands
         .with_command(alluvium_delta::QueryCommand)
         .with_command(alluvium_delta::TableCommand)
@@ -42,4 +41,16 @@ pub fn registry() -> Registry {
         .with_command(alluvium_monitor::Pause)
         .with_command(alluvium_monitor::Resume)
         .with_command(alluvium_monitor::StopCommand)
+}
+
+#[cfg(not(feature = "opentelemetry"))]
+fn monitored() -> Registry {
+    Registry::new().with_monitor(alluvium_monitor::HttpMonitor)
+}
+
+#[cfg(feature = "opentelemetry")]
+fn monitored() -> Registry {
+    let monitor = alluvium_opentelemetry::OpenTelemetry::new(alluvium_monitor::HttpMonitor);
+    let layer = monitor.log_layer();
+    Registry::new().with_monitor(monitor).with_log_layer(layer)
 }

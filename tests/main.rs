@@ -28,6 +28,7 @@ mod docs;
 mod doctor;
 mod drift;
 mod evaluate;
+mod event_log;
 mod exactly_once;
 mod faults;
 mod files;

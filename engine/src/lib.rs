@@ -11,6 +11,7 @@ pub mod bridge;
 pub mod checkpoint;
 pub mod cli;
 pub mod cluster;
+pub mod events;
 mod failpoint;
 mod graph;
 pub mod metrics;
@@ -27,7 +28,7 @@ pub mod storage;
 pub mod tables;
 
 pub use batch::Batch;
-pub use registry::{Kind, Registry, StageSettings};
+pub use registry::{Kind, LogLayer, Registry, StageSettings};
 
 /// Timely's timestamp: the unit of atomic commit. Epochs of data begin at 1; state is restored at 0.
 pub type Epoch = u64;

@@ -2,9 +2,10 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value as Json;
+use tracing_subscriber::layer::Layer;
 
 use crate::cli::Command;
 use crate::monitor::{Monitor, Reporter};
@@ -28,7 +29,11 @@ pub struct Registry {
     pub(crate) tables: Option<Arc<dyn Tables>>,
     pub(crate) monitor: Option<Arc<dyn Monitor>>,
     pub(crate) reporter: Option<Arc<dyn Reporter>>,
+    log_layer: Mutex<Option<LogLayer>>,
 }
+
+/// Takes what the log shows, too.
+pub type LogLayer = Box<dyn Layer<tracing_subscriber::Registry> + Send + Sync>;
 
 /// One kind.
 pub struct Kind {
@@ -136,6 +141,18 @@ impl Registry {
     pub fn with_reporter(mut self, reporter: impl Reporter) -> Self {
         self.reporter = Some(Arc::new(reporter));
         self
+    }
+
+    /// Sends the log to another place as well.
+    #[must_use]
+    pub fn with_log_layer(self, layer: Option<LogLayer>) -> Self {
+        *self.log_layer.lock().unwrap_or_else(PoisonError::into_inner) = layer;
+        self
+    }
+
+    /// The first who asks gets it.
+    pub(crate) fn log_layer(&self) -> Option<LogLayer> {
+        self.log_layer.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// How a pipeline's tables are read.

@@ -59,6 +59,15 @@ pub trait Table: Send + Sync {
     /// # Errors
     /// What cannot be listed, read or deleted.
     async fn delete(&self) -> Result<(), StageError>;
+
+    /// Adds rows in a commit of their own, and creates the table with their columns if there is none. For what belongs to
+    /// no epoch. Merges what it has made small, now and then.
+    ///
+    /// # Errors
+    /// What cannot be written. The rows may be there all the same: an answer can be lost.
+    async fn append(&self, _rows: RecordBatch) -> Result<(), StageError> {
+        Err(StageError::internal("rows can be added to this table by its committer only"))
+    }
 }
 
 /// A commit of an epoch.
@@ -94,7 +103,7 @@ pub trait Snapshot: Send + Sync {
     fn tables(&self) -> &[TableVersion];
 
     /// The first rows of a query's answer, `limit` at most; at least one batch, so that columns are known. Also over
-    /// `alluvium.ledger`.
+    /// `alluvium.ledger` and `alluvium.events`.
     ///
     /// # Errors
     /// What is wrong, in words.

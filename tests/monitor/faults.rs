@@ -1,5 +1,7 @@
 //! A fault is seen within five seconds, with stage, epoch and cause, wherever one looks.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -11,13 +13,30 @@ use crate::support::{Bucket, Numbers, Place, Proxy, until};
 /// Every fault must be seen so soon.
 const SOON: Duration = Duration::from_secs(5);
 
-/// The last status that a listener to events hears.
-fn last_status(address: String) -> std::thread::JoinHandle<Option<Value>> {
+/// Listens to events from now on; what comes of it is the last status.
+fn last_status(address: &str) -> std::thread::JoinHandle<Option<Value>> {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.write_all(b"GET /api/events HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = BufReader::new(stream);
+    let mut line = String::new();
+    // The first status has come: it listens.
+    while !line.starts_with("data: ") {
+        line.clear();
+        assert!(answer.read_line(&mut line).unwrap() > 0, "the answer has ended");
+    }
     std::thread::spawn(move || {
-        let request = "GET /api/events HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
-        let all = super::client::raw(&address, request.as_bytes())?.body;
-        let statuses = all.split("\n\n").filter_map(|event| event.strip_prefix("event: status\ndata: "));
-        serde_json::from_str(statuses.last()?).ok()
+        let mut last = None;
+        let mut status = true;
+        for line in answer.lines() {
+            let line = line.ok()?;
+            match line.split_once(": ") {
+                Some(("event", name)) => status = name == "status",
+                Some(("data", json)) if status => last = serde_json::from_str(json).ok(),
+                _ => {}
+            }
+        }
+        last
     })
 }
 
@@ -27,8 +46,7 @@ fn a_poison_file() {
     numbers.feed(2);
     let served = Served::start(&numbers, &WATCH, None);
     served.command(&numbers, &["await", &numbers.spec]).ok();
-    let heard = last_status(served.address.clone());
-    until("somebody listens", || served.status()["state"] == "running");
+    let heard = last_status(&served.address);
     let since = Instant::now();
     let made = format!("{}.made", numbers.place.url("in"));
     std::fs::write(&made, "{\"id\": 1, \"word\": \"w1\"}\n{\"id\": \"none\"}\n").unwrap();
@@ -114,8 +132,7 @@ fn a_process_of_a_cluster_that_is_killed() {
     until("both are at work", || served.status()["epochs"]["completed"] == 2);
     let status = served.status();
     assert_eq!((&status["processes"], &status["workers"]), (&json!(2), &json!(2)));
-    let heard = last_status(served.address.clone());
-    until("somebody listens", || served.status()["state"] == "running");
+    let heard = last_status(&served.address);
     let since = Instant::now();
     other.signal("KILL");
     let heard = heard.join().unwrap().unwrap();
@@ -136,8 +153,7 @@ fn a_disk_that_is_full() {
     let small = format!("mount -t tmpfs -o size=600k none '{}' && exec \"$@\"", numbers.place.url("lake"));
     let served = Served::launch(numbers.call(&WATCH).within(&["unshare", "-rm", "sh", "-c", &small, "sh"]));
     until("the first epoch is complete", || served.status()["epochs"]["completed"] == 1);
-    let heard = last_status(served.address.clone());
-    until("somebody listens", || served.status()["state"] == "running");
+    let heard = last_status(&served.address);
     numbers.feed(400);
     let heard = heard.join().unwrap().unwrap();
     let fault = &heard["fault"];

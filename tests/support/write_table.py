@@ -2,7 +2,7 @@
 
 usage: write_table.py URL STEPS     STEPS is a JSON list; each step is a mapping with one of the keys below
 
-append, overwrite   rows, with "schema" (column: pyarrow type), "partition_by", "properties" if the table is new
+append, overwrite   rows, with "schema" (column: pyarrow type, or "time" for moments), "partition_by", "properties" if the table is new
 delete              a predicate, or null for all rows
 update              column: expression; with "where"
 merge               rows; with "on": key column. Rows whose "gone" is true are deleted
@@ -23,18 +23,22 @@ from deltalake import DeltaTable, Field, write_deltalake
 
 OPTIONS = {k: v for k, v in os.environ.items() if k.startswith("AWS_")}
 URL = sys.argv[1]
+# Moments have no alias.
+TIME = pa.timestamp("us", "UTC")
 
 
 def typed(rows, schema):
     if schema is None:
         return pa.Table.from_pylist(rows)
-    types = {name: pa.type_for_alias(kind) for name, kind in schema.items()}
+    types = {name: TIME if kind == "time" else pa.type_for_alias(kind) for name, kind in schema.items()}
 
     def value(name, text):
         if text is None or isinstance(text, (int, float, bool)):
             return text
         if pa.types.is_date(types[name]):
             return dt.date.fromisoformat(text)
+        if pa.types.is_timestamp(types[name]):
+            return dt.datetime.fromisoformat(text)
         return text
 
     columns = {name: pa.array([value(name, row.get(name)) for row in rows], types[name]) for name in types}

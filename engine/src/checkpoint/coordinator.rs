@@ -14,6 +14,7 @@ use super::state::{StateLog, StateManifest};
 use super::{CheckpointStore, Completion, History, SourceCount};
 use crate::Epoch;
 use crate::bridge::{FaultCell, Outbox};
+use crate::events::{Event, EventSender};
 use crate::failpoint;
 use crate::graph::panic_text;
 use crate::progress::Progress;
@@ -53,6 +54,7 @@ pub(crate) struct Coordinator {
     ledger: Arc<Mutex<Ledger>>,
     /// Bindings that are not archived.
     kept: u64,
+    events: EventSender,
 }
 
 impl Coordinator {
@@ -63,6 +65,7 @@ impl Coordinator {
         store: CheckpointStore,
         history: &History,
         ledger: Arc<Mutex<Ledger>>,
+        events: EventSender,
     ) -> Result<(Self, Epoch), Fault> {
         let held = future::try_join_all(tables.iter_mut().map(|table| async {
             let fault = |error| Fault { stage: table.stage.clone(), epoch: None, error };
@@ -74,7 +77,7 @@ impl Coordinator {
         let mut manifests = history.completed.as_ref().map(|c| c.state.clone()).unwrap_or_default();
         // A stage that comes back must not go on from where it was when it went.
         manifests.retain(|stage, _| state.iter().any(|log| log.stage() == stage));
-        let coordinator = Self { tables, state, manifests, store, ledger, kept: history.kept as u64 };
+        let coordinator = Self { tables, state, manifests, store, ledger, kept: history.kept as u64, events };
         Ok((coordinator, held.into_iter().max().unwrap_or(0)))
     }
 
@@ -104,7 +107,7 @@ impl Coordinator {
                     if done.send(completion).await.is_err() {
                         break;
                     }
-                    future::join_all(self.tables.iter_mut().map(|table| table.committer.upkeep())).await;
+                    self.upkeep().await;
                 }
                 Err((stage, error)) => {
                     faults.raise(Fault { stage, epoch: Some(number), error });
@@ -156,6 +159,15 @@ impl Coordinator {
         self.forget(&ready.dropped);
         self.archive(epoch).await;
         Ok(completion)
+    }
+
+    async fn upkeep(&mut self) {
+        let events = &self.events;
+        let upkeep = self.tables.iter_mut().map(|table| async {
+            let done = table.committer.upkeep().await;
+            done.into_iter().for_each(|done| events.send(Event::upkeep(&table.stage, done)));
+        });
+        future::join_all(upkeep).await;
     }
 
     /// What was dropped may be found again.

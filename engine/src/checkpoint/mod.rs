@@ -11,6 +11,7 @@
 //! STATE/operators/<stage>/*.parquet   state rows, named by completion records
 //! STATE/ledger/                       splits of complete epochs, once their bindings are many
 //! STATE/last_run.json                 how the last run has ended
+//! STATE/events/                       a table: what happened
 //! ```
 //!
 //! Order is the guarantee: the binding is durable before a row is read, all tables are staged before the first is

@@ -5,7 +5,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 
 use super::records::{Created, Records};
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedStage};
 use crate::stage::{Resolved, StageError};
 use crate::storage::Storage;
 
@@ -20,23 +20,35 @@ pub(crate) async fn newest(storage: &Storage, state: &str, stage: &str) -> Resul
     Ok(Some(Resolved { generation, value }))
 }
 
-/// Records what the plan was made with, unless that is recorded already.
+/// Records what the plan was made with, unless that is recorded already; gives the stages for which it was not.
 ///
 /// # Errors
 /// Another run was quicker and has recorded something else: this plan is not the pipeline's.
-pub(crate) async fn freeze(records: &Records, plan: &Plan) -> Result<(), (String, StageError)> {
+pub(crate) async fn freeze<'p>(
+    records: &Records,
+    plan: &'p Plan,
+) -> Result<Vec<&'p PlannedStage>, (String, StageError)> {
+    let mut new = Vec::new();
     for stage in &plan.stages {
         let Some(resolved) = &stage.outputs.resolved else { continue };
         let failed = |error| (stage.name.clone(), error);
         let path = path(records, &stage.name, resolved.generation);
-        let Created::Theirs(bytes) = records.create(&path, &resolved.value).await.map_err(failed)? else { continue };
-        let theirs: serde_json::Value = records.decode(&path, &bytes).map_err(failed)?;
+        let theirs: serde_json::Value = match records.read_if_there(&path).await.map_err(failed)? {
+            Some(theirs) => theirs,
+            None => match records.create(&path, &resolved.value).await.map_err(failed)? {
+                Created::Theirs(bytes) => records.decode(&path, &bytes).map_err(failed)?,
+                Created::Ours => {
+                    new.push(stage);
+                    continue;
+                }
+            },
+        };
         if theirs != resolved.value {
             let error = StageError::user("another run of this pipeline has recorded something else in the meantime");
             return Err(failed(error.object(format!("{}/{path}", records.location().root)).hint("run again")));
         }
     }
-    Ok(())
+    Ok(new)
 }
 
 /// Records what a stage found out while it ran. It needs no lease: a generation can be created once only, and whoever

@@ -16,8 +16,8 @@ const LOGGED: &str = "warn,alluvium_engine::cluster=info,alluvium_monitor=info,o
 /// Begins to log. `ALLUVIUM_LOG` asks for more or less than [`LOGGED`], in the form of `RUST_LOG`;
 /// `ALLUVIUM_LOG_FORMAT=json` asks for one JSON object a line, each with the pipeline, and with stage, epoch and worker
 /// where it is about one.
-pub(super) fn start() {
-    let filter = EnvFilter::try_from_env("ALLUVIUM_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
+pub(super) fn start(registry: &crate::Registry) {
+    let filter = || EnvFilter::try_from_env("ALLUVIUM_LOG").unwrap_or_else(|_| EnvFilter::new(LOGGED));
     let json = std::env::var("ALLUVIUM_LOG_FORMAT").is_ok_and(|format| format == "json");
     let lines = if json {
         let lines = fmt::layer().json().flatten_event(true).with_current_span(false).with_span_list(true);
@@ -25,8 +25,10 @@ pub(super) fn start() {
     } else {
         fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(|| Redacting).boxed()
     };
+    let also = registry.log_layer().map(|layer| layer.with_filter(filter()));
     // A second subscriber in the same process, as in tests, is no reason to stop.
-    let _ = tracing_subscriber::registry().with(Remember::layer()).with(lines.with_filter(filter)).try_init();
+    let _ =
+        tracing_subscriber::registry().with(also).with(Remember::layer()).with(lines.with_filter(filter())).try_init();
 }
 
 /// Standard error without secrets.

@@ -127,7 +127,7 @@ pub fn main(registry: &Registry) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { USAGE } else { DONE });
         }
     };
-    log::start();
+    log::start(registry);
     crate::metrics::install();
     let cli = Cli { registry };
     if let Some((name, arguments)) = matches.subcommand()

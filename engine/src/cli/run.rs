@@ -80,7 +80,7 @@ pub(super) fn go(
                 handle.clone()
             }
             None => {
-                let handle = RunHandle::new(progress, stop.clone(), options.watch);
+                let handle = RunHandle::new(progress, stop.clone(), options.watch, cli.registry.tables.clone());
                 let watching = match runtime.block_on(http.watch(cli, &handle, &spec.spec)) {
                     Ok(watching) => watching,
                     Err(code) => break code,

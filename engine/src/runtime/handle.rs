@@ -9,10 +9,12 @@ use tokio::sync::{mpsc, watch};
 
 use super::Stop;
 use crate::checkpoint::LastRun;
+use crate::events::Event;
 use crate::plan::Plan;
 use crate::progress::{Circumstances, EpochProgress, FaultStatus, Point, Progress, RunState, Sample, Status};
 use crate::spec::{ByteSize, EpochLimits};
 use crate::stage::Fault;
+use crate::tables::Tables;
 use crate::{metrics, notices, secret};
 
 /// What can be changed while a run goes on. In a cluster all processes have the same.
@@ -59,6 +61,7 @@ struct Inner {
     stop: Stop,
     control: watch::Sender<Control>,
     interval: Option<Duration>,
+    tables: Option<Arc<dyn Tables>>,
     ended: Mutex<Option<(RunState, Option<FaultStatus>)>>,
     /// Why the run before has failed.
     before: Mutex<Option<FaultStatus>>,
@@ -71,13 +74,20 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl RunHandle {
-    /// A run that is about to start, and looks for new objects at this interval if it watches.
-    pub fn new(progress: Arc<Progress>, stop: Stop, interval: Option<Duration>) -> Self {
+    /// A run that is about to start, and looks for new objects at this interval if it watches. `tables` write its event
+    /// log.
+    pub fn new(
+        progress: Arc<Progress>,
+        stop: Stop,
+        interval: Option<Duration>,
+        tables: Option<Arc<dyn Tables>>,
+    ) -> Self {
         let inner = Inner {
             progress: Mutex::new(progress),
             stop,
             control: watch::channel(Control::default()).0,
             interval,
+            tables,
             ended: Mutex::default(),
             before: Mutex::default(),
             ticks: watch::channel(0).0,
@@ -94,6 +104,29 @@ impl RunHandle {
         locked(&self.inner.progress).clone()
     }
 
+    /// What writes the event log.
+    pub(crate) fn tables(&self) -> Option<&Arc<dyn Tables>> {
+        self.inner.tables.as_ref()
+    }
+
+    /// How the run has ended, for the event log.
+    pub(crate) fn last_event(&self, fault: Option<&Fault>) -> Event {
+        match fault {
+            None => Event::stop(self.inner.stop.is_asked()),
+            Some(fault) => match fault.error.to_resolve() {
+                Some(resolved) => {
+                    Event::schema(&fault.stage, secret::redact(&fault.error.to_string()), Some(&resolved.value))
+                }
+                None => Event::fault(told(fault)),
+            },
+        }
+    }
+
+    /// Whether this process leads its cluster, or is alone.
+    pub fn leads(&self) -> bool {
+        !self.progress().follows()
+    }
+
     /// The plan that is run.
     pub fn plan(&self) -> Arc<Plan> {
         self.progress().plan.clone()
@@ -106,7 +139,7 @@ impl RunHandle {
 
     /// Everything that was measured, in Prometheus's text format: of a cluster this process's part.
     pub fn metrics(&self) -> String {
-        let leads = !self.progress().follows();
+        let leads = self.leads();
         let before = locked(&self.inner.before).clone();
         metrics::publish(&self.status_of(true), before.as_ref(), leads);
         metrics::render()
@@ -157,11 +190,6 @@ impl RunHandle {
     /// Ends the process at once, which is safe at any moment: the next run completes what is open.
     pub fn stop_now(&self) {
         crate::cli::end_now();
-    }
-
-    /// Waits until nobody listens to [`RunHandle::ticks`].
-    pub async fn unwatched(&self) {
-        self.inner.ticks.closed().await;
     }
 
     /// What is changed now.

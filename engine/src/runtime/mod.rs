@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 use crate::bridge::FaultCell;
 use crate::checkpoint::{Kept, Records, note_end};
 use crate::cluster::{Cluster, ClusterOptions, Facts, Network};
+use crate::events::EventLog;
 use crate::graph::{Process, panic_text};
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -27,6 +28,8 @@ use crate::stage::{Fault, StageError};
 const LONGEST_END: Duration = Duration::from_secs(3);
 /// So long noting it may take.
 const LONGEST_NOTE: Duration = Duration::from_secs(1);
+/// The last events may take so long when nothing has failed.
+const LONGEST_EVENTS: Duration = Duration::from_secs(10);
 /// After a fault in a cluster workers may take so long: one that waits for another process would wait for ever.
 const WAY_OUT: Duration = Duration::from_millis(500);
 
@@ -135,6 +138,7 @@ pub fn run(
 #[derive(Default)]
 struct Tasks {
     kept: Option<(Kept, Records)>,
+    events: Option<EventLog>,
     committing: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -154,6 +158,10 @@ impl Tasks {
             let noted = tokio::time::timeout(LONGEST_NOTE, note_end(&records, &run.last_run(fault))).await;
             if let Ok(Err(error)) = noted {
                 tracing::debug!(%error, "how the run has ended could not be noted");
+            }
+            if let Some(events) = self.events {
+                let longest = if fault.is_some() { LONGEST_NOTE } else { LONGEST_EVENTS };
+                events.end(run.last_event(fault), longest).await;
             }
             kept.release().await;
         }

@@ -12,6 +12,7 @@ use crate::checkpoint::{
     TableSink, claim, freeze, last_run, require_none,
 };
 use crate::cluster::Start;
+use crate::events::{Event, EventLog};
 use crate::graph::{Lead, Process, context};
 use crate::plan::Plan;
 use crate::progress::Progress;
@@ -72,7 +73,13 @@ pub(super) async fn lead(
     }
     tasks.kept = Some((kept, records.clone()));
     require_none(&records).await.map_err(checkpoint)?;
-    freeze(&records, plan).await.map_err(|(stage, error)| Fault { stage, epoch: None, error })?;
+    let log = EventLog::start(handle.tables(), handle, plan, options, runtime).map_err(checkpoint)?;
+    let events = log.sender();
+    tasks.events = Some(log);
+    for stage in freeze(&records, plan).await.map_err(|(stage, error)| Fault { stage, epoch: None, error })? {
+        let resolved = stage.outputs.resolved.as_ref().map(|r| &r.value);
+        events.send(Event::schema(&stage.name, "recorded: it is the same in all runs to come".into(), resolved));
+    }
     let store = CheckpointStore::new(records, instance, lease);
     let mut history = store.history().await.map_err(checkpoint)?;
     if let Some(completed) = &history.completed {
@@ -83,7 +90,8 @@ pub(super) async fn lead(
     let led = build_led(&process, options.workers)?;
     let logs = process.state_logs.values().cloned().collect();
     let ledger = Arc::new(Mutex::new(std::mem::take(&mut history.ledger)));
-    let (coordinator, held) = Coordinator::open(led.tables, logs, store.clone(), &history, ledger.clone()).await?;
+    let (coordinator, held) =
+        Coordinator::open(led.tables, logs, store.clone(), &history, ledger.clone(), events).await?;
     let minter = Minter {
         store,
         listing: Listing::new(led.sources, ledger.clone(), progress.clone()),

@@ -80,6 +80,9 @@ pub trait Committer: Send {
     /// Makes an epoch visible atomically. An epoch that the table already holds is left as it is.
     async fn commit(&mut self, commit: Commit) -> Result<Committed, StageError>;
 
-    /// Called between epochs, when nothing is being committed: merges small files and the like. What fails is a warning.
-    async fn upkeep(&mut self) {}
+    /// Called between epochs, when nothing is being committed: merges small files and the like. Says what it has done,
+    /// such as "merged 12 small files"; what fails is a warning.
+    async fn upkeep(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }

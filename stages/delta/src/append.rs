@@ -168,8 +168,8 @@ impl AppendCommitter {
 
 #[async_trait]
 impl Committer for AppendCommitter {
-    async fn upkeep(&mut self) {
-        self.log.upkeep().await;
+    async fn upkeep(&mut self) -> Vec<String> {
+        self.log.upkeep().await
     }
 
     async fn committed(&mut self) -> Result<Option<Epoch>, StageError> {

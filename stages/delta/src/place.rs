@@ -35,6 +35,19 @@ impl Place {
             .because(error)
     }
 
+    /// A table that may not be there, without reading anything.
+    pub(crate) fn blank(&self) -> Result<DeltaTable, StageError> {
+        self.builder()?.build().map_err(|e| self.failed("opened", e))
+    }
+
+    /// A local store needs its folder.
+    pub(crate) fn ensure_folder(&self) -> Result<(), StageError> {
+        let Ok(path) = self.url.to_file_path() else { return Ok(()) };
+        std::fs::create_dir_all(&path).map_err(|e| {
+            StageError::external("the table's folder cannot be made").object(path.display().to_string()).because(e)
+        })
+    }
+
     fn builder(&self) -> Result<DeltaTableBuilder, StageError> {
         let builder = DeltaTableBuilder::from_url(self.url.clone()).map_err(|e| self.failed("opened", e))?;
         Ok(builder.with_storage_options(self.options.clone()))
@@ -42,8 +55,7 @@ impl Place {
 
     /// The store rooted at the table, without reading anything.
     pub(crate) fn store(&self) -> Result<Arc<dyn ObjectStore>, StageError> {
-        let built = self.builder()?.build();
-        built.map(|t| t.object_store()).map_err(|e| self.failed("opened", e))
+        Ok(self.blank()?.object_store())
     }
 
     /// The newest version, or nothing if there is no table.

@@ -17,7 +17,7 @@ pub struct QueryCommand;
 
 /// Query the pipeline's tables by their stage names, with SQL (DataFusion).
 ///
-/// `alluvium.ledger` is the table of the objects that were read.
+/// `alluvium.ledger` is the table of the objects that were read, `alluvium.events` that of what happened.
 #[derive(Args)]
 struct QueryArguments {
     /// The pipeline spec, a YAML file.

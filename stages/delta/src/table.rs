@@ -54,13 +54,13 @@ impl Target {
 
     /// The store rooted at the table, without reading anything.
     pub(crate) fn store(&self) -> Result<Arc<dyn ObjectStore>, StageError> {
-        self.ensure_folder()?;
+        self.place.ensure_folder()?;
         self.place.store()
     }
 
     /// The table, created if need be, with the columns of the plan.
     pub(crate) async fn open_or_create(&self) -> Result<DeltaTable, StageError> {
-        self.ensure_folder()?;
+        self.place.ensure_folder()?;
         let table = match self.place.load().await? {
             Some(table) => table,
             None => self.created().await?,
@@ -104,14 +104,6 @@ impl Target {
             )
             .await
             .map_err(|e| self.place.failed("created", e))
-    }
-
-    /// A local store needs its folder.
-    fn ensure_folder(&self) -> Result<(), StageError> {
-        let Ok(path) = self.place.url.to_file_path() else { return Ok(()) };
-        std::fs::create_dir_all(&path).map_err(|e| {
-            StageError::external("the table's folder cannot be made").object(path.display().to_string()).because(e)
-        })
     }
 }
 

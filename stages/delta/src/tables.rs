@@ -12,22 +12,20 @@ use alluvium_engine::stage::StageError;
 use alluvium_engine::storage::Storage;
 use alluvium_engine::tables::{Held, Rows, Snapshot, Table, TableVersion, Tables};
 use alluvium_engine::{Epoch, async_trait};
-use deltalake::datafusion::catalog::{MemTable, MemorySchemaProvider, SchemaProvider};
+use deltalake::datafusion::catalog::MemTable;
 use deltalake::datafusion::common::SchemaError;
 use deltalake::datafusion::error::DataFusionError;
 use deltalake::datafusion::execution::context::SQLOptions;
 use deltalake::datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
-use tokio::sync::OnceCell;
 
 use crate::config::Delta;
 use crate::delete;
+use crate::direct;
 use crate::epochs::{self, AsOf};
 use crate::place::Place;
-
-/// The table of the objects that were read, and the schema that it is in.
-const LEDGER: &str = "alluvium.ledger";
+use crate::system::{self, SystemTables};
 
 /// Reads Delta tables with DataFusion.
 pub struct DeltaTables;
@@ -40,7 +38,7 @@ impl Tables for DeltaTables {
             for (name, schema) in tables {
                 context.register_table(name.as_str(), Arc::new(MemTable::try_new(schema.clone(), vec![vec![]])?))?;
             }
-            register_ledger(&context, Vec::new())
+            system::register(&context)
         };
         register().map_err(|e| Problem::new(words(&e)))?;
         let frame = select(&context, query).await.map_err(|e| refused(&e))?;
@@ -87,6 +85,10 @@ impl Table for Place {
     async fn delete(&self) -> Result<(), StageError> {
         delete::table(self).await
     }
+
+    async fn append(&self, rows: RecordBatch) -> Result<(), StageError> {
+        direct::append(self, rows).await
+    }
 }
 
 /// All tables of a plan as of one epoch.
@@ -95,7 +97,7 @@ pub(crate) struct Opened {
     plan: Arc<Plan>,
     epoch: Option<Completed>,
     tables: Vec<TableVersion>,
-    ledger: OnceCell<()>,
+    system: SystemTables,
 }
 
 impl Opened {
@@ -109,6 +111,7 @@ impl Opened {
         // The table that goes back least, and how far that is.
         let mut lost: Option<(Epoch, String)> = None;
         let context = session();
+        system::register(&context).map_err(|e| StageError::internal("tables cannot be queried").because(e))?;
         let mut tables = Vec::new();
         for stage in &plan.stages {
             let Some(config) = stage.settings.get::<Delta>() else { continue };
@@ -138,19 +141,12 @@ impl Opened {
             let message = format!("the log of table `{stage}` does not reach back to epoch {wanted}");
             return Err(StageError::user(message).hint(format!("ask for epoch {first} or a later one")));
         }
-        Ok(Self { context, plan: plan.clone(), epoch, tables, ledger: OnceCell::new() })
+        Ok(Self { context, plan: plan.clone(), epoch, tables, system: SystemTables::default() })
     }
 
-    /// Makes `alluvium.ledger` a table if the query speaks of it.
+    /// Loads what the query needs besides the tables of stages.
     pub(crate) async fn prepare(&self, query: &str) -> Result<(), String> {
-        if !query.to_ascii_lowercase().contains(LEDGER) {
-            return Ok(());
-        }
-        let load = || async {
-            let rows = checkpoint::ledger(&self.plan).await.map_err(|e| e.text())?;
-            register_ledger(&self.context, rows).map_err(|e| words(&e))
-        };
-        self.ledger.get_or_try_init(load).await.map(|_| ())
+        self.system.prepare(&self.context, &self.plan, query).await
     }
 
     /// What is wrong with a query, and which tables it may have missed.
@@ -217,17 +213,6 @@ async fn select(context: &SessionContext, query: &str) -> Result<DataFrame, Data
     context.sql_with_options(query, only).await
 }
 
-/// Which objects were read, as a table.
-fn register_ledger(context: &SessionContext, rows: Vec<RecordBatch>) -> Result<(), DataFusionError> {
-    let table = MemTable::try_new(checkpoint::ledger_schema(), vec![rows])?;
-    let schema = MemorySchemaProvider::new();
-    schema.register_table("ledger".into(), Arc::new(table))?;
-    if let Some(catalog) = context.catalog("datafusion") {
-        catalog.register_schema("alluvium", Arc::new(schema))?;
-    }
-    Ok(())
-}
-
 /// What is wrong, without DataFusion's wrapping.
 fn words(error: &DataFusionError) -> String {
     match error.find_root() {
@@ -258,7 +243,8 @@ fn refused(error: &DataFusionError) -> Problem {
     if let Some(table) = text.strip_prefix("table '").and_then(|t| t.strip_suffix("' not found")) {
         let problem = Problem::new(format!("there is no table `{table}`")).within(table).label("no such table");
         return problem.help(
-            "the tables are those that stages of this pipeline write, by the stages' names, and `alluvium.ledger`",
+            "the tables are those that stages of this pipeline write, by the stages' names, `alluvium.ledger` and \
+             `alluvium.events`",
         );
     }
     if ["DDL", "DML", "Statement"].iter().any(|what| text.starts_with(&format!("{what} not supported"))) {

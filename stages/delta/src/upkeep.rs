@@ -62,28 +62,32 @@ impl Upkeep {
 }
 
 impl Log {
-    /// What is due now.
-    pub(crate) async fn upkeep(&mut self) {
+    /// Does what is due now; says what was done.
+    pub(crate) async fn upkeep(&mut self) -> Vec<String> {
+        let mut done = Vec::new();
         let policy = self.target.config.upkeep.clone();
-        let Ok((_, snapshot)) = self.current() else { return };
+        let Ok((_, snapshot)) = self.current() else { return done };
         let version = snapshot.version();
         if policy
             .optimize
             .is_some_and(|most| snapshot.log_data().iter().filter(|f| f.size() < SMALL_BYTES).count() >= most)
         {
-            self.try_one("merge small files of", optimize).await;
+            done.extend(self.try_one("merge small files", "merged", "small file", optimize).await);
         }
         if version / policy.checkpoint > self.kept_up / policy.checkpoint {
             self.kept_up = version;
-            self.try_one("write a checkpoint of", checkpoint).await;
+            done.extend(self.try_one("write a checkpoint", "wrote", "checkpoint", checkpoint).await);
             if let Some(Span(age)) = policy.log {
-                self.try_one("delete log entries of", async |table| clean_log(table, age).await).await;
+                let clean = async |table| clean_log(table, age).await;
+                done.extend(self.try_one("delete old log entries", "deleted", "log entry", clean).await);
             }
             if let Some(Span(age)) = policy.vacuum {
-                self.try_one("vacuum", async |table| vacuum(table, age, false).await.map(|files| files.len())).await;
+                let vacuum = async |table| vacuum(table, age, false).await.map(|files| files.len());
+                done.extend(self.try_one("vacuum", "deleted", "old file", vacuum).await);
             }
             self.reopen().await;
         }
+        done
     }
 
     /// Begins anew at the checkpoint. A snapshot that is only ever updated carries every commit since it was opened, and
@@ -101,21 +105,41 @@ impl Log {
         }
     }
 
-    /// Does one thing with the newest version, then looks at the log again.
-    async fn try_one(&mut self, what: &str, work: impl AsyncFnOnce(DeltaTable) -> Result<usize, DeltaTableError>) {
+    /// Does one thing with the newest version, then looks at the log again. Says what it came to, such as "merged 3 small
+    /// files".
+    async fn try_one(
+        &mut self,
+        what: &str,
+        verb: &str,
+        noun: &str,
+        work: impl AsyncFnOnce(DeltaTable) -> Result<usize, DeltaTableError>,
+    ) -> Option<String> {
         if let Err(error) = self.refresh().await {
             tracing::warn!(%error, "the table could not be read for its upkeep");
-            return;
+            return None;
         }
-        let Ok((table, _)) = self.current() else { return };
-        match work(table.clone()).await {
-            Ok(count) => tracing::info!(table = %self.target.place.shown(), count, "upkeep: {what}"),
-            Err(error) => tracing::warn!(table = %self.target.place.shown(), %error, "could not {what} the table"),
+        let table = self.current().ok()?.0.clone();
+        let done = match work(table).await {
+            Ok(0) => None,
+            Ok(1) => Some(format!("{verb} 1 {noun}")),
+            Ok(count) => Some(format!("{verb} {count} {}", plural(noun))),
+            Err(error) => {
+                tracing::warn!(table = %self.target.place.shown(), %error, "upkeep of the table: could not {what}");
+                None
+            }
+        };
+        if let Some(done) = &done {
+            tracing::info!(table = %self.target.place.shown(), "upkeep of the table: {done}");
         }
         if let Err(error) = self.refresh().await {
             tracing::warn!(%error, "the table could not be read after its upkeep");
         }
+        done
     }
+}
+
+fn plural(noun: &str) -> String {
+    noun.strip_suffix('y').map_or_else(|| format!("{noun}s"), |stem| format!("{stem}ies"))
 }
 
 /// Merges small files; returns how many were replaced.

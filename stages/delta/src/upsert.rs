@@ -70,8 +70,8 @@ impl UpsertCommitter {
 
 #[async_trait]
 impl Committer for UpsertCommitter {
-    async fn upkeep(&mut self) {
-        self.log.upkeep().await;
+    async fn upkeep(&mut self) -> Vec<String> {
+        self.log.upkeep().await
     }
 
     async fn committed(&mut self) -> Result<Option<Epoch>, StageError> {

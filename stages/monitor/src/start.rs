@@ -5,18 +5,17 @@ use std::time::Duration;
 
 use alluvium_engine::async_trait;
 use alluvium_engine::monitor::{Http, Monitor, Watched, Watching};
-use alluvium_engine::runtime::RunHandle;
+use futures::future::join_all;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::api::{Served, router};
 use crate::guard::{Bucket, Guard};
 use crate::live::Live;
 use crate::runs::{self, Record, Registered};
-use crate::serve;
+use crate::serve::{self, Listening};
 
 /// Who looks is told of the end; so long it may take.
 const LONGEST_END: Duration = Duration::from_secs(1);
@@ -28,8 +27,7 @@ pub struct HttpMonitor;
 
 /// A run that is shown.
 struct Showing {
-    run: RunHandle,
-    tasks: Vec<JoinHandle<()>>,
+    listeners: Vec<Listening>,
     _registered: Option<Registered>,
 }
 
@@ -37,7 +35,7 @@ struct Showing {
 impl Monitor for HttpMonitor {
     async fn start(&self, watched: Watched) -> Result<Box<dyn Watching>, String> {
         let served = Served { run: watched.run.clone(), live: Arc::new(Live::new(watched.tables, watched.reporter)) };
-        let mut tasks = Vec::new();
+        let mut listeners = Vec::new();
         let mut address = None;
         if let Some(http) = watched.http {
             let (listener, tls, guard) = open(http).await?;
@@ -45,7 +43,7 @@ impl Monitor for HttpMonitor {
             let shown = format!("{}://{bound}", if tls.is_some() { "https" } else { "http" });
             tracing::info!("serving HTTP at {shown}");
             address = Some(shown);
-            tasks.push(tokio::spawn(serve::tcp(listener, router(served.clone(), guard), tls)));
+            listeners.push(serve::tcp(listener, router(served.clone(), guard), tls));
         }
         let status = watched.run.status();
         let record = Record {
@@ -65,7 +63,7 @@ impl Monitor for HttpMonitor {
         let registered = match registered {
             Ok((registered, socket)) => {
                 let guard = Guard { trusted: true, token: None, loopback: false, rate: rate() };
-                tasks.push(tokio::spawn(serve::unix(socket, router(served, guard))));
+                listeners.push(serve::unix(socket, router(served, guard)));
                 Some(registered)
             }
             Err(error) => {
@@ -73,16 +71,16 @@ impl Monitor for HttpMonitor {
                 None
             }
         };
-        Ok(Box::new(Showing { run: watched.run, tasks, _registered: registered }))
+        Ok(Box::new(Showing { listeners, _registered: registered }))
     }
 }
 
 #[async_trait]
 impl Watching for Showing {
     async fn end(self: Box<Self>) {
-        // Nobody left is the usual case.
-        let _ = tokio::time::timeout(LONGEST_END, self.run.unwatched()).await;
-        self.tasks.iter().for_each(JoinHandle::abort);
+        let all = join_all(self.listeners.into_iter().map(Listening::end));
+        // Who does not read is not waited for.
+        let _ = tokio::time::timeout(LONGEST_END, all).await;
     }
 }
 
