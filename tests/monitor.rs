@@ -88,6 +88,33 @@ fn every_process_of_a_cluster_tells_of_all() {
     }
 }
 
+/// Whichever process is asked.
+#[test]
+fn what_stages_measure_is_that_of_all_processes() {
+    let mut numbers = Numbers::local("measured");
+    let spec = std::fs::read_to_string(&numbers.spec).unwrap();
+    let first = spec.lines().take_while(|line| !line.contains("upper:")).collect::<Vec<_>>().join("\n");
+    std::fs::write(&numbers.spec, first + "\n  score: { kind: classify, input: first, text: word, model: builtin }\n  out: { kind: blackhole, input: score }\n").unwrap();
+    numbers.feed(8);
+    let hosts = crate::cluster::hosts(2);
+    let other = Served::launch(crate::cluster::process(&numbers, &hosts, 1, &WATCH));
+    let leader = Served::launch(crate::cluster::process(&numbers, &hosts, 0, &WATCH));
+    let texts = |of: &Served| {
+        let status = of.status();
+        let score = status["stages"].as_array().unwrap().iter().find(|s| s["name"] == "score").unwrap();
+        let metrics = score["metrics"].as_array().unwrap();
+        let texts = metrics.iter().find(|m| m["name"] == "alluvium_classify_texts_total").cloned();
+        texts.map_or(0.0, |m| m["value"].as_f64().unwrap())
+    };
+    for process in [&leader, &other] {
+        until("all texts are counted", || texts(process) >= 80.0);
+        assert_eq!(texts(process), 80.0);
+    }
+    leader.command(&numbers, &["stop", "--all"]).ok();
+    assert_eq!(leader.running.end().code, Some(130));
+    assert_eq!(other.running.end().code, Some(130));
+}
+
 #[test]
 fn what_is_shown_is_what_the_tables_hold() {
     let mut numbers = Numbers::local("shown");

@@ -93,6 +93,7 @@ pub fn alluvium(arguments: &[&str]) -> Call {
         "ALLUVIUM_WORKERS",
         "ALLUVIUM_CLUSTER_SECRET",
         "ALLUVIUM_CLUSTER_SECRET_FILE",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
     ] {
         command.env_remove(name);
     }

@@ -7,6 +7,7 @@ use futures::TryStreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout};
+use tracing::Instrument;
 
 use super::{Event, rows, url};
 use crate::Epoch;
@@ -73,7 +74,8 @@ impl EventLog {
             unsure: false,
         };
         events.send(Event::start(plan, options));
-        let task = runtime.spawn(gathering.run(said, run.ticks()));
+        let span = run.progress().activities.of_run();
+        let task = runtime.spawn(gathering.run(said, run.ticks()).instrument(span));
         Ok(Self { events, task: Some(task) })
     }
 

@@ -14,8 +14,8 @@ fn plain(kind: EventKind, message: String) -> Event {
     Event { at, kind, stage: None, epoch: None, version: None, rows: None, message, details: None }
 }
 
-fn count(n: u64, one: &str, many: &str) -> String {
-    format!("{} {}", grouped(n), if n == 1 { one } else { many })
+fn count(n: u64, one: &str, ending: &str) -> String {
+    format!("{} {one}{}", grouped(n), if n == 1 { "" } else { ending })
 }
 
 impl Event {
@@ -32,8 +32,8 @@ impl Event {
         });
         let message = format!(
             "alluvium {version} begins with {} in {}",
-            count(options.workers as u64, "worker", "workers"),
-            count(processes as u64, "process", "processes"),
+            count(options.workers as u64, "worker", "s"),
+            count(processes as u64, "process", "es"),
         );
         Self { details: Some(details.to_string()), ..plain(EventKind::Start, message) }
     }
@@ -74,8 +74,8 @@ impl Event {
                 format!(
                     "version {}: {} in {}",
                     table.version,
-                    count(table.num_output_rows, "row", "rows"),
-                    count(table.num_files, "file", "files")
+                    count(table.num_output_rows, "row", "s"),
+                    count(table.num_files, "file", "s")
                 ),
             )
         };
@@ -84,7 +84,7 @@ impl Event {
             rows: Some(flow.rejects),
             ..of(
                 EventKind::Rejects,
-                format!("{} rejected, {} passed", count(flow.rejects, "row", "rows"), grouped(flow.rows)),
+                format!("{} rejected, {} passed", count(flow.rejects, "row", "s"), grouped(flow.rows)),
             )
         };
         let complete = Self {
@@ -92,11 +92,7 @@ impl Event {
             details: serde_json::to_string(epoch).ok(),
             ..of(
                 EventKind::Epoch,
-                format!(
-                    "complete: {} in {:.2} s",
-                    count(epoch.num_input_rows, "row", "rows"),
-                    epoch.batch_duration / 1e3
-                ),
+                format!("complete: {} in {:.2} s", count(epoch.num_input_rows, "row", "s"), epoch.batch_duration / 1e3),
             )
         };
         let rejected = epoch.stages.iter().filter(|s| s.rejects > 0).map(rejects);

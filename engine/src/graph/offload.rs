@@ -61,7 +61,9 @@ pub(super) fn render<'scope>(
     let pressure = process.pressure.clone();
     let started = std::thread::Builder::new().name(format!("{name}-{}", scope.index())).spawn({
         let (faults, meter) = (faults.clone(), meter.clone());
+        let span = process.progress.activities.of_worker(scope.index());
         move || {
+            let _span = span.entered();
             for Request { epoch, batch, permit } in queue {
                 let mut pieces = pieces(batch);
                 while let Some(mut piece) = pieces.pop_front() {

@@ -9,6 +9,7 @@ use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use tracing::error_span;
 
 use crate::bridge::Faults;
 use crate::plan::PlannedStage;
@@ -75,8 +76,9 @@ pub(super) fn apply(
 ) -> Result<Applied, StageError> {
     let mut output = Output::default();
     if let Some(batch) = container.take()? {
+        let span = error_span!("stage", stage = name, epoch);
         // A plugin's panic must not take the worker along: peers would wait for ever.
-        catch_unwind(AssertUnwindSafe(|| transform.batch(batch, &mut output)))
+        catch_unwind(AssertUnwindSafe(|| span.in_scope(|| transform.batch(batch, &mut output))))
             .map_err(|panic| StageError::internal(format!("the stage panicked: {}", panic_text(panic.as_ref()))))??;
     }
     if !output.rejects.is_empty() && !may_reject {

@@ -50,15 +50,32 @@ pub fn render() -> String {
         .unwrap_or_default()
 }
 
-/// What stages have measured themselves: totals, levels, and means of distributions.
-pub(crate) fn by_stage() -> BTreeMap<String, Vec<Metric>> {
-    let text = render();
-    let mut found: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
+/// By stage what it has measured, as sums that those of other processes can be added to.
+pub(crate) type Measured = BTreeMap<String, BTreeMap<String, f64>>;
+
+/// What the stages of this process have measured.
+pub(crate) fn measured() -> Measured {
+    let mut found = Measured::new();
+    for line in render().lines().filter(|line| !line.starts_with('#')) {
         if let Some((name, stage, value)) = sample(line) {
             *found.entry(stage.to_owned()).or_default().entry(name.to_owned()).or_default() += value;
         }
     }
+    found
+}
+
+/// Adds what another process has measured.
+pub(crate) fn add(all: &mut Measured, other: &Measured) {
+    for (stage, values) in other {
+        let of_stage = all.entry(stage.clone()).or_default();
+        for (name, value) in values {
+            *of_stage.entry(name.clone()).or_default() += value;
+        }
+    }
+}
+
+/// The same for people: totals, levels, and means of distributions.
+pub(crate) fn by_stage(measured: Measured) -> BTreeMap<String, Vec<Metric>> {
     let now = Instant::now();
     let mut before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut of_stage = |(stage, values): (String, BTreeMap<String, f64>)| {
@@ -85,7 +102,7 @@ pub(crate) fn by_stage() -> BTreeMap<String, Vec<Metric>> {
         let metrics = values.iter().filter_map(metric).collect();
         (stage, metrics)
     };
-    found.into_iter().map(&mut of_stage).collect()
+    measured.into_iter().map(&mut of_stage).collect()
 }
 
 /// Name, stage and value of a line that has the label `stage`; not of what the engine publishes itself, and not of

@@ -54,6 +54,11 @@ impl Activities {
         Self { all: Arc::default(), span: error_span!("run", pipeline) }
     }
 
+    /// For a task of the run: what is logged there says which it is.
+    pub(crate) fn of_run(&self) -> Span {
+        self.span.clone()
+    }
+
     /// For the thread of a worker: what is logged there says so.
     pub(crate) fn of_worker(&self, worker: usize) -> Span {
         error_span!(parent: &self.span, "worker", worker)

@@ -9,6 +9,7 @@ use super::counters::{Counts, Flows, add_flows};
 use super::lead::LeadSnapshot;
 use super::{Progress, locked};
 use crate::Epoch;
+use crate::metrics::{self, Measured};
 
 /// Epochs before the newest complete one whose flow is told again.
 const TOLD: Epoch = 32;
@@ -24,6 +25,8 @@ pub(crate) struct Snapshot {
     pub(super) flows: Flows,
     /// What it has been waiting for.
     pub(super) waits: Vec<Wait>,
+    /// What its stages have measured.
+    pub(super) measured: Measured,
     /// From the process that leads.
     pub(super) lead: Option<LeadSnapshot>,
 }
@@ -48,7 +51,14 @@ impl Progress {
         // Frontiers first: what they have passed is in the flows then.
         let counts = workers.iter().map(|(worker, progress)| (*worker, progress.counts())).collect();
         workers.values().for_each(|worker| add_flows(&mut flows, &worker.flows(from)));
-        Snapshot { workers: counts, flows, waits: self.activities.long(), lead: told }
+        Snapshot { workers: counts, flows, waits: self.activities.long(), measured: metrics::measured(), lead: told }
+    }
+
+    /// What the stages of all processes have measured.
+    pub(crate) fn measured(&self) -> Measured {
+        let mut all = metrics::measured();
+        locked(&self.others).values().for_each(|other| metrics::add(&mut all, &other.measured));
+        all
     }
 
     /// What another process tells. Epochs, tables and backlog are the leader's to know.

@@ -1,5 +1,6 @@
 //! A run as others see it: what it does, and how it is steered.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -159,7 +160,7 @@ impl RunHandle {
             fault,
             interval_seconds: interval.map(|i| i.as_secs_f64()),
             warnings: notices::recent(),
-            metrics: metrics::by_stage(),
+            metrics: if local { BTreeMap::new() } else { metrics::by_stage(self.progress().measured()) },
             local,
         };
         self.progress().status(&around)

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future;
+use tracing::Instrument;
 
 use super::{RunHandle, RunOptions, Stop, Tasks};
 use crate::bridge::{FaultCell, Pressure};
@@ -108,11 +109,13 @@ pub(super) async fn lead(
     };
     let (mint_runtime, commit_runtime) = (runtime.clone(), runtime.clone());
     let (mint_faults, commit_faults) = (faults.clone(), faults.clone());
+    let (mint_span, commit_span) = (progress.activities.of_run(), progress.activities.of_run());
     let (seen, committing) = (progress.clone(), tasks.committing.clone());
     process.lead = Mutex::new(Some(Lead {
-        mint: Box::new(move |outbox| drop(mint_runtime.spawn(minter.run(outbox, mint_faults)))),
+        mint: Box::new(move |outbox| drop(mint_runtime.spawn(minter.run(outbox, mint_faults).instrument(mint_span)))),
         commit: Box::new(move |ready, outbox| {
-            let task = commit_runtime.spawn(coordinator.run(ready, outbox, seen, commit_faults));
+            let task =
+                commit_runtime.spawn(coordinator.run(ready, outbox, seen, commit_faults).instrument(commit_span));
             *committing.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
         }),
     }));

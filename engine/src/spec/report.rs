@@ -33,7 +33,7 @@ pub struct Panel {
     #[serde(default)]
     pub table: Option<String>,
     /// SQL (DataFusion) over the pipeline's tables by their stage names, and over `alluvium.ledger`, the objects that were
-    /// read. Give this or `table`.
+    /// read, and `alluvium.events`, what happened. Give this or `table`.
     #[serde(default)]
     #[schemars(length(min = 1))]
     pub query: Option<String>,

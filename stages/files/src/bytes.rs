@@ -10,6 +10,7 @@ use futures::{StreamExt, stream};
 use object_store::path::Path;
 use object_store::{GetResult, GetResultPayload, ObjectStoreExt};
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use crate::read::{Pieces, Unopened};
 
@@ -91,13 +92,14 @@ fn body(got: GetResult) -> Box<dyn Read + Send> {
         GetResultPayload::File(file, _) => Box::new(file),
         GetResultPayload::Stream(mut chunks) => {
             let (sender, receiver) = mpsc::channel(AHEAD);
-            tokio::spawn(async move {
+            let fetching = async move {
                 while let Some(chunk) = chunks.next().await {
                     if sender.send(chunk).await.is_err() {
                         return;
                     }
                 }
-            });
+            };
+            tokio::spawn(fetching.in_current_span());
             Box::new(Chunks { receiver, current: Bytes::new() })
         }
     }

@@ -115,7 +115,9 @@ async fn text(
     let reader = bytes::fetch(location, split).await?;
     let (config, object) = (config.clone(), split.id.clone());
     let (sender, receiver) = mpsc::channel(AHEAD);
+    let span = tracing::Span::current();
     let decoding = tokio::task::spawn_blocking(move || {
+        let _span = span.entered();
         let mut out = Out { rows, sender };
         let schema = config.read_schema();
         let outcome = match config.format {

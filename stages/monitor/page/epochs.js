@@ -80,7 +80,7 @@ function show() {
   say(
     $('epochs-summary'),
     newest
-      ? `The newest ${epochs.length === 1 ? 'one' : count(epochs.length)} that are complete`
+      ? `The newest ${epochs.length === 1 ? 'one that is' : `${count(epochs.length)} that are`} complete`
       : 'None is complete yet',
   );
   const shape = newest

@@ -50,9 +50,14 @@ function show(next) {
 
 /** Documents that change when an epoch completes, but not more often than anyone reads. */
 let waiting = false;
+let again = false;
 async function slow() {
-  if (waiting) return;
+  if (waiting) {
+    again = true;
+    return;
+  }
   waiting = true;
+  again = false;
   try {
     const [report, rejects] = await Promise.all([get('report'), get('rejects?limit=20')]);
     showReport(report, status?.epochs.completed);
@@ -62,7 +67,11 @@ async function slow() {
   }
   // From here on the page is whole.
   set($('main'), 'aria-busy', null);
-  setTimeout(() => (waiting = false), SLOW);
+  setTimeout(() => {
+    waiting = false;
+    // An epoch that came in between is shown too.
+    if (again) slow();
+  }, SLOW);
 }
 
 /** Everything, at the beginning and after each lost connection. */

@@ -150,7 +150,7 @@ pub struct StageStatus {
     pub keeps: Option<StateSize>,
     /// Of a source: what no complete epoch has.
     pub backlog: Option<BacklogStatus>,
-    /// What the stage measures itself, such as a model's tokens; of this process.
+    /// What the stage measures itself, such as a model's tokens; over all processes.
     pub metrics: Vec<Metric>,
     /// By worker.
     pub workers: Vec<WorkerStatus>,
