@@ -124,6 +124,28 @@ fn everything_that_happens_is_there_in_its_order() {
 }
 
 #[test]
+fn a_refresh_is_told_and_forgets_nothing() {
+    let case = Case::new("refreshed");
+    case.put("a", "{\"id\": 1}\n");
+    assert_eq!(case.run().code, Some(0));
+    let before = case.events();
+    case.call(&["refresh", "--full", "--yes"]).ok();
+    let after = case.events();
+    assert_eq!(after[..before.len()], before);
+    let refresh = &after[before.len()];
+    assert_eq!(
+        (&refresh["kind"], &refresh["message"]),
+        (
+            &json!("refresh"),
+            &json!(
+                "cleared to be computed again: `bad`, `halves`, `numbers`, `table`, with everything that is known of sources"
+            )
+        )
+    );
+    assert_eq!(kinds(&after[before.len() + 1..]), ["start", "schema", "commit", "commit", "epoch", "stop"]);
+}
+
+#[test]
 fn a_log_that_cannot_be_written_is_a_warning() {
     let case = Case::new("unwritten");
     case.put("a", "{\"id\": 1}\n");

@@ -88,6 +88,13 @@ fn every_process_of_a_cluster_tells_of_all() {
     }
 }
 
+/// Name, labels and value, as Prometheus's own parser has them.
+fn samples(metrics: &str) -> Vec<(String, BTreeMap<String, String>, f64)> {
+    let file = crate::support::Folder::new("metrics");
+    let path = file.write("metrics.txt", metrics).display().to_string();
+    serde_json::from_slice(&python(&["tests/monitor/metrics.py", &path])).unwrap()
+}
+
 /// Whichever process is asked.
 #[test]
 fn what_stages_measure_is_that_of_all_processes() {
@@ -110,6 +117,12 @@ fn what_stages_measure_is_that_of_all_processes() {
         until("all texts are counted", || texts(process) >= 80.0);
         assert_eq!(texts(process), 80.0);
     }
+    // A metric is that of one process: who scrapes all adds them up.
+    let texts = |of: &Served| {
+        let samples = samples(&of.get("/metrics").body);
+        samples.iter().find(|(name, ..)| name == "alluvium_classify_texts_total").map_or(0.0, |(.., value)| *value)
+    };
+    assert_eq!(texts(&leader) + texts(&other), 80.0);
     leader.command(&numbers, &["stop", "--all"]).ok();
     assert_eq!(leader.running.end().code, Some(130));
     assert_eq!(other.running.end().code, Some(130));
@@ -262,11 +275,7 @@ fn metrics_are_what_the_status_says() {
     served.command(&numbers, &["await", &numbers.spec]).ok();
     let metrics = served.get("/metrics");
     assert!(metrics.head.contains("text/plain; version=0.0.4"), "{}", metrics.head);
-    let file = crate::support::Folder::new("metrics");
-    let path = file.write("metrics.txt", &metrics.body).display().to_string();
-    // Prometheus's own parser.
-    let samples: Vec<(String, BTreeMap<String, String>, f64)> =
-        serde_json::from_slice(&python(&["tests/monitor/metrics.py", &path])).unwrap();
+    let samples = samples(&metrics.body);
     let value = |name: &str, stage: &str| {
         let found = samples.iter().find(|(n, labels, _)| n == name && labels.get("stage").is_none_or(|s| s == stage));
         found.unwrap_or_else(|| panic!("{name} of {stage} in {}", metrics.body)).2

@@ -18,6 +18,7 @@ use super::archive::Archive;
 use super::store::{BINDINGS, COMPLETE, DROPPED};
 use super::{Binding, Lease, Records};
 use crate::Epoch;
+use crate::events::Event;
 use crate::failpoint;
 use crate::plan::Plan;
 use crate::secret::public_url;
@@ -81,6 +82,11 @@ impl Refresh {
         self.stages.extend(begun.stages);
         self.full |= begun.full;
         Ok(self)
+    }
+
+    /// For the event log.
+    pub(crate) fn event(&self) -> Event {
+        Event::refresh(&self.stages, self.full)
     }
 
     /// Whether a stage is computed again.

@@ -10,6 +10,7 @@ use super::run::{Show, go, listen};
 use super::{Cli, FAILED, INTERRUPTED, SpecArguments, USAGE, say, say_error};
 use crate::bridge::FaultCell;
 use crate::checkpoint::{Records, Refresh, clear, look};
+use crate::events;
 use crate::plan::Plan;
 use crate::runtime::{Owned, RunOptions, Stop, own};
 use crate::stage::{Fault, StageError};
@@ -108,7 +109,11 @@ impl Refreshing<'_> {
             say_error("nothing was changed\n");
             return Err(INTERRUPTED);
         }
-        let cleared = clear(self.plan, self.tables, &owned.records, &owned.lease, &refresh);
+        let cleared = async {
+            clear(self.plan, self.tables, &owned.records, &owned.lease, &refresh).await?;
+            events::note(self.tables, self.plan, &owned.instance, refresh.event()).await;
+            Ok::<_, StageError>(())
+        };
         self.runtime.block_on(cleared).map_err(|error| {
             say_error(&format!("error: {}\n  run `alluvium refresh` again to finish\n", error.text()));
             FAILED

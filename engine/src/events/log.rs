@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::error::ArrowError;
 use futures::TryStreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -20,9 +21,9 @@ use crate::tables::{Table, Tables};
 /// The beginning of a run is written so soon, and with it what a short run has done.
 const FIRST: Duration = Duration::from_secs(1);
 /// After that so often: a commit each.
-const EVERY: Duration = Duration::from_secs(10);
-/// So many are written at once.
-const MANY: usize = 1_000;
+const EVERY: Duration = Duration::from_secs(30);
+/// So many bytes of text are written at once.
+const MANY_BYTES: usize = 1 << 20;
 /// So many wait at most for a table that cannot be written.
 const MOST: usize = 10_000;
 
@@ -70,6 +71,7 @@ impl EventLog {
             told: 0,
             progress,
             held: Vec::new(),
+            bytes: 0,
             sequence: 0,
             unsure: false,
         };
@@ -95,6 +97,21 @@ impl EventLog {
     }
 }
 
+/// Appends one event that belongs to no run, by whoever has the lease. What fails is a warning.
+pub(crate) async fn note(tables: &dyn Tables, plan: &Plan, instance: &str, event: Event) {
+    let append = async {
+        let rows = rows(instance, &[(1, event)]).map_err(undone)?;
+        tables.table(&plan.storage, &url(plan))?.append(rows).await
+    };
+    if let Err(error) = append.await {
+        tracing::warn!(%error, "the event log cannot be written");
+    }
+}
+
+fn undone(error: ArrowError) -> StageError {
+    StageError::internal("events cannot be made into rows").because(error)
+}
+
 /// Has events that are not written yet.
 struct Gathering {
     table: Box<dyn Table>,
@@ -104,6 +121,8 @@ struct Gathering {
     told: Epoch,
     /// With their number in the run.
     held: Vec<(u64, Event)>,
+    /// Bytes of their texts.
+    bytes: usize,
     sequence: u64,
     /// The last commit has failed, as far as is known.
     unsure: bool,
@@ -129,7 +148,7 @@ impl Gathering {
                     due = Instant::now() + EVERY;
                 }
             }
-            if self.held.len() >= MANY && !self.unsure {
+            if self.bytes >= MANY_BYTES && !self.unsure {
                 due = Instant::now();
             }
         }
@@ -148,6 +167,7 @@ impl Gathering {
 
     fn hold(&mut self, event: Event) {
         self.sequence += 1;
+        self.bytes += event.message.len() + event.details.as_ref().map_or(0, String::len);
         self.held.push((self.sequence, event));
     }
 
@@ -155,6 +175,7 @@ impl Gathering {
         match self.append().await {
             Ok(()) => {
                 self.held.clear();
+                self.bytes = 0;
                 self.unsure = false;
             }
             Err(error) => {
@@ -174,9 +195,7 @@ impl Gathering {
         if self.held.is_empty() {
             return Ok(());
         }
-        let rows = rows(&self.run_id, &self.held)
-            .map_err(|e| StageError::internal("events cannot be made into rows").because(e))?;
-        self.table.append(rows).await
+        self.table.append(rows(&self.run_id, &self.held).map_err(undone)?).await
     }
 
     /// The newest event of this run that the table has: a commit that seems to have failed may have succeeded.

@@ -1,13 +1,13 @@
 //! The event log: what happened to a pipeline, as rows of a table in its state that SQL calls `alluvium.events`.
 //!
-//! Only the process that leads writes it, some seconds behind and never in the way of the run: a log that cannot be
-//! written is a warning. A run that is killed leaves no event of its end, nor those of its last seconds; what it did is
+//! Only the process that leads writes it, half a minute behind at most and never in the way of the run: a log that cannot be
+//! written is a warning. A run that is killed leaves no event of its end, nor those of its last half minute; what it did is
 //! in the tables and in the records of its epochs.
 
 mod log;
 mod tell;
 
-pub(crate) use log::{EventLog, EventSender};
+pub(crate) use log::{EventLog, EventSender, note};
 
 use std::sync::Arc;
 
@@ -53,6 +53,7 @@ pub(crate) enum EventKind {
     Rejects,
     Schema,
     Upkeep,
+    Refresh,
     Fault,
     Stop,
 }
@@ -67,6 +68,7 @@ impl EventKind {
             Self::Rejects => "rejects",
             Self::Schema => "schema",
             Self::Upkeep => "upkeep",
+            Self::Refresh => "refresh",
             Self::Fault => "fault",
             Self::Stop => "stop",
         }
@@ -74,7 +76,7 @@ impl EventKind {
 
     fn level(self) -> &'static str {
         match self {
-            Self::Rejects | Self::Schema => "warn",
+            Self::Rejects | Self::Schema | Self::Refresh => "warn",
             Self::Fault => "error",
             _ => "info",
         }

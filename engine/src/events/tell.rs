@@ -1,5 +1,7 @@
 //! What there is to say of a run, an epoch, a table.
 
+use std::collections::BTreeSet;
+
 use chrono::Utc;
 use serde_json::{Value, json};
 
@@ -47,6 +49,13 @@ impl Event {
     /// Something was done for a table between epochs.
     pub(crate) fn upkeep(stage: &str, done: String) -> Self {
         Self { stage: Some(stage.to_owned()), ..plain(EventKind::Upkeep, done) }
+    }
+
+    /// What these stages had computed is cleared.
+    pub(crate) fn refresh(stages: &BTreeSet<String>, full: bool) -> Self {
+        let stages: Vec<String> = stages.iter().map(|s| format!("`{s}`")).collect();
+        let sources = if full { ", with everything that is known of sources" } else { "" };
+        plain(EventKind::Refresh, format!("cleared to be computed again: {}{sources}", stages.join(", ")))
     }
 
     /// A run has failed.

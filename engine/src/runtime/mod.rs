@@ -28,7 +28,9 @@ use crate::stage::{Fault, StageError};
 const LONGEST_END: Duration = Duration::from_secs(3);
 /// So long noting it may take.
 const LONGEST_NOTE: Duration = Duration::from_secs(1);
-/// The last events may take so long when nothing has failed.
+/// And so long the event log, which tells more.
+const LONGEST_LAST_EVENT: Duration = Duration::from_secs(2);
+/// When nothing has failed there is time.
 const LONGEST_EVENTS: Duration = Duration::from_secs(10);
 /// After a fault in a cluster workers may take so long: one that waits for another process would wait for ever.
 const WAY_OUT: Duration = Duration::from_millis(500);
@@ -160,7 +162,8 @@ impl Tasks {
                 tracing::debug!(%error, "how the run has ended could not be noted");
             }
             if let Some(events) = self.events {
-                let longest = if fault.is_some() { LONGEST_NOTE } else { LONGEST_EVENTS };
+                let failed = fault.is_some_and(|f| f.error.to_resolve().is_none());
+                let longest = if failed { LONGEST_LAST_EVENT } else { LONGEST_EVENTS };
                 events.end(run.last_event(fault), longest).await;
             }
             kept.release().await;

@@ -8,6 +8,30 @@ use alluvium_engine::stage::{Output, StageError, Transform};
 
 use crate::{Model, ModelError, Prediction, Usage};
 
+/// What is counted.
+const COUNTS: [(&str, &str); 7] = [
+    ("alluvium_classify_texts_total", "texts seen"),
+    ("alluvium_classify_truncated_total", "texts that were longer than the model takes"),
+    ("alluvium_classify_cached_total", "texts whose answer was known"),
+    ("alluvium_classify_computed_total", "texts that the model was asked for"),
+    ("alluvium_classify_tokens_total", "tokens given to the model"),
+    ("alluvium_classify_padding_tokens_total", "tokens that only fill a batch"),
+    ("alluvium_classify_batches_total", "batches given to the model"),
+];
+/// What is measured of each batch.
+const BATCH_TOKENS: &str = "alluvium_classify_batch_tokens";
+const TOKENIZER_SECONDS: &str = "alluvium_classify_tokenizer_seconds";
+const MODEL_SECONDS: &str = "alluvium_classify_model_seconds";
+
+fn describe() {
+    for (name, text) in COUNTS {
+        metrics::describe_counter!(name, text);
+    }
+    metrics::describe_histogram!(BATCH_TOKENS, "tokens of a batch");
+    metrics::describe_histogram!(TOKENIZER_SECONDS, "time of the tokenizer for a batch of rows");
+    metrics::describe_histogram!(MODEL_SECONDS, "time of the model for a batch of rows");
+}
+
 /// Adds predictions to batches.
 pub(crate) struct Classifying {
     stage: String,
@@ -22,6 +46,7 @@ pub(crate) struct Classifying {
 
 impl Classifying {
     pub(crate) fn new(stage: &str, model: Arc<Model>, text: String, scores: Vec<usize>, schema: SchemaRef) -> Self {
+        describe();
         Self { stage: stage.to_owned(), model, text, scores, schema, used: Usage::default() }
     }
 
@@ -29,21 +54,18 @@ impl Classifying {
     fn measure(&mut self, usage: Usage) {
         self.used += usage;
         let stage = || [("stage", self.stage.clone())];
-        let count = |name: &'static str, value: usize| metrics::counter!(name, &stage()).increment(value as u64);
-        count("alluvium_classify_texts_total", usage.texts);
-        count("alluvium_classify_truncated_total", usage.truncated);
-        count("alluvium_classify_cached_total", usage.cached);
-        count("alluvium_classify_computed_total", usage.computed);
-        count("alluvium_classify_tokens_total", usage.tokens);
-        count("alluvium_classify_padding_tokens_total", usage.padding);
-        count("alluvium_classify_batches_total", usage.batches);
+        let Usage { texts, truncated, cached, computed, tokens, padding, batches, .. } = usage;
+        let counted = [texts, truncated, cached, computed, tokens, padding, batches];
+        for ((name, _), value) in COUNTS.into_iter().zip(counted) {
+            metrics::counter!(name, &stage()).increment(value as u64);
+        }
         if usage.batches > 0 {
             let tokens = usage.tokens as f64 / usage.batches as f64;
-            metrics::histogram!("alluvium_classify_batch_tokens", &stage()).record(tokens);
+            metrics::histogram!(BATCH_TOKENS, &stage()).record(tokens);
         }
         let seconds = |name: &'static str, value: f64| metrics::histogram!(name, &stage()).record(value);
-        seconds("alluvium_classify_tokenizer_seconds", usage.tokenizing.as_secs_f64());
-        seconds("alluvium_classify_model_seconds", usage.computing.as_secs_f64());
+        seconds(TOKENIZER_SECONDS, usage.tokenizing.as_secs_f64());
+        seconds(MODEL_SECONDS, usage.computing.as_secs_f64());
     }
 }
 

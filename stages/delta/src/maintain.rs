@@ -9,6 +9,7 @@ use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 use deltalake::{DeltaTable, DeltaTableError};
 
 use crate::config::Delta;
+use crate::file::TARGET_BYTES;
 use crate::place::Place;
 use crate::upkeep;
 
@@ -124,7 +125,7 @@ impl Verb {
     async fn work(&self, table: DeltaTable) -> Result<String, DeltaTableError> {
         let files = |count: usize| format!("{count} file{}", if count == 1 { "" } else { "s" });
         Ok(match self {
-            Self::Optimize(_) => format!("{} merged", files(upkeep::optimize(table).await?)),
+            Self::Optimize(_) => format!("{} merged", files(upkeep::optimize(table, TARGET_BYTES).await?)),
             Self::Checkpoint(_) => {
                 let version = table.snapshot()?.version();
                 upkeep::checkpoint(table).await?;

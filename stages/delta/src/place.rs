@@ -35,8 +35,17 @@ impl Place {
             .because(error)
     }
 
+    /// The newest version, or a table that is yet to be created.
+    pub(crate) async fn open_or_blank(&self) -> Result<DeltaTable, StageError> {
+        self.ensure_folder()?;
+        match self.load().await? {
+            Some(table) => Ok(table),
+            None => self.blank(),
+        }
+    }
+
     /// A table that may not be there, without reading anything.
-    pub(crate) fn blank(&self) -> Result<DeltaTable, StageError> {
+    fn blank(&self) -> Result<DeltaTable, StageError> {
         self.builder()?.build().map_err(|e| self.failed("opened", e))
     }
 

@@ -10,20 +10,17 @@ use alluvium_engine::plan::Plan;
 use alluvium_engine::spec::{Problem, in_words};
 use alluvium_engine::stage::StageError;
 use alluvium_engine::storage::Storage;
-use alluvium_engine::tables::{Held, Rows, Snapshot, Table, TableVersion, Tables};
+use alluvium_engine::tables::{Snapshot, Table, TableVersion, Tables};
 use alluvium_engine::{Epoch, async_trait};
 use deltalake::datafusion::catalog::MemTable;
 use deltalake::datafusion::common::SchemaError;
 use deltalake::datafusion::error::DataFusionError;
 use deltalake::datafusion::execution::context::SQLOptions;
 use deltalake::datafusion::prelude::{DataFrame, SessionConfig, SessionContext};
-use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
 
 use crate::config::Delta;
-use crate::delete;
-use crate::direct;
 use crate::epochs::{self, AsOf};
+use crate::one_table::OneTable;
 use crate::place::Place;
 use crate::system::{self, SystemTables};
 
@@ -50,44 +47,7 @@ impl Tables for DeltaTables {
     }
 
     fn table(&self, storage: &Storage, url: &str) -> Result<Box<dyn Table>, StageError> {
-        Ok(Box::new(Place::new(url, storage)?))
-    }
-}
-
-#[async_trait]
-impl Table for Place {
-    async fn read(&self, version: Option<u64>, query: &str) -> Result<Option<Rows>, StageError> {
-        let Some(mut table) = self.load().await? else { return Ok(None) };
-        let newest = table.snapshot().map_err(|e| self.failed("read", e))?.version();
-        if let Some(version) = version {
-            if version > newest {
-                let message = format!("the table has no version {version}: the newest is {newest}");
-                return Err(StageError::user(message).object(self.shown()));
-            }
-            table = self.load_version(version).await.map_err(|e| self.failed("opened as it was", e))?;
-        }
-        let failed = |e: DataFusionError| StageError::external(words(&e));
-        let provider = table.table_provider().await.map_err(failed)?;
-        let context = session();
-        context.register_table("input", provider).map_err(failed)?;
-        let frame = select(&context, query).await.map_err(failed)?;
-        let schema: SchemaRef = Arc::new(frame.schema().as_arrow().clone());
-        let shown = self.shown();
-        let batches = frame.execute_stream().await.map_err(failed)?;
-        let batches = batches.map_err(move |e| StageError::external(words(&e)).object(shown.clone())).boxed();
-        Ok(Some(Rows { version: version.unwrap_or(newest), schema, batches }))
-    }
-
-    fn held(&self, pipeline: &str, stage: &str) -> BoxStream<'static, Result<Held, StageError>> {
-        epochs::held(self.clone(), format!("{pipeline}/{stage}"))
-    }
-
-    async fn delete(&self) -> Result<(), StageError> {
-        delete::table(self).await
-    }
-
-    async fn append(&self, rows: RecordBatch) -> Result<(), StageError> {
-        direct::append(self, rows).await
+        Ok(Box::new(OneTable::new(Place::new(url, storage)?)))
     }
 }
 
@@ -203,18 +163,18 @@ fn require_complete(asked: Epoch, newest: Option<&Completed>) -> Result<(), Stag
     Err(StageError::user(format!("epoch {asked} is not complete")).hint(complete))
 }
 
-fn session() -> SessionContext {
+pub(crate) fn session() -> SessionContext {
     SessionContext::new_with_config(SessionConfig::new().with_information_schema(true))
 }
 
 /// A query, and nothing that changes or writes anything.
-async fn select(context: &SessionContext, query: &str) -> Result<DataFrame, DataFusionError> {
+pub(crate) async fn select(context: &SessionContext, query: &str) -> Result<DataFrame, DataFusionError> {
     let only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     context.sql_with_options(query, only).await
 }
 
 /// What is wrong, without DataFusion's wrapping.
-fn words(error: &DataFusionError) -> String {
+pub(crate) fn words(error: &DataFusionError) -> String {
     match error.find_root() {
         DataFusionError::SQL(error, _) => {
             let text = error.to_string();

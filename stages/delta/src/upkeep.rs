@@ -72,7 +72,12 @@ impl Log {
             .optimize
             .is_some_and(|most| snapshot.log_data().iter().filter(|f| f.size() < SMALL_BYTES).count() >= most)
         {
-            done.extend(self.try_one("merge small files", "merged", "small file", optimize).await);
+            done.extend(
+                self.try_one("merge small files", "merged", "small file", async |table| {
+                    optimize(table, TARGET_BYTES).await
+                })
+                .await,
+            );
         }
         if version / policy.checkpoint > self.kept_up / policy.checkpoint {
             self.kept_up = version;
@@ -142,9 +147,9 @@ fn plural(noun: &str) -> String {
     noun.strip_suffix('y').map_or_else(|| format!("{noun}s"), |stem| format!("{stem}ies"))
 }
 
-/// Merges small files; returns how many were replaced.
-pub(crate) async fn optimize(table: DeltaTable) -> Result<usize, DeltaTableError> {
-    let size = NonZeroU64::new(TARGET_BYTES as u64).unwrap_or(NonZeroU64::MIN);
+/// Merges files that are smaller than this; returns how many were replaced.
+pub(crate) async fn optimize(table: DeltaTable, size: usize) -> Result<usize, DeltaTableError> {
+    let size = NonZeroU64::new(size as u64).unwrap_or(NonZeroU64::MIN);
     // One file at a time: memory.
     let (_, metrics) = table.optimize().with_target_size(size).with_max_concurrent_tasks(1).await?;
     Ok(usize::try_from(metrics.num_files_removed).unwrap_or(usize::MAX))
