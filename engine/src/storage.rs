@@ -10,12 +10,11 @@ use std::path::{Component, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreScheme, PutMode, PutOptions, RetryConfig, parse_url_opts};
+use object_store::{ObjectStore, ObjectStoreScheme, PutMode, PutOptions, PutPayload, RetryConfig, parse_url_opts};
 use url::Url;
 
 use crate::secret;
@@ -118,10 +117,15 @@ const TRIES: u32 = 6;
 ///
 /// # Errors
 /// The last of several.
-pub async fn write(store: &Arc<dyn ObjectStore>, path: &Path, bytes: Bytes) -> object_store::Result<()> {
+pub async fn write(
+    store: &Arc<dyn ObjectStore>,
+    path: &Path,
+    bytes: impl Into<PutPayload>,
+) -> object_store::Result<()> {
+    let bytes = bytes.into();
     let mut pause = Duration::from_millis(200);
     for attempt in 1.. {
-        let put = store.put_opts(path, bytes.clone().into(), PutOptions::from(PutMode::Overwrite)).await;
+        let put = store.put_opts(path, bytes.clone(), PutOptions::from(PutMode::Overwrite)).await;
         match put {
             Ok(_) => return Ok(()),
             Err(error) if attempt < TRIES && may_pass(&error) => {

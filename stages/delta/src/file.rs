@@ -8,11 +8,10 @@ use alluvium_engine::arrow::array::RecordBatch;
 use alluvium_engine::arrow::datatypes::SchemaRef;
 use alluvium_engine::stage::StageError;
 use alluvium_engine::storage;
-use bytes::Bytes;
 use chrono::Utc;
 use deltalake::kernel::Add;
 use deltalake::{ObjectStore, Path};
-use object_store::{ObjectStoreExt, WriteMultipart};
+use object_store::{ObjectStoreExt, PutPayload, PutPayloadMut, WriteMultipart};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -26,22 +25,23 @@ pub(crate) const TARGET_BYTES: usize = 128 << 20;
 const GROUP_BYTES: usize = 8 << 20;
 /// A column whose distinct values take more is not worth a dictionary: looking them up costs more than it saves.
 const DICTIONARY_BYTES: usize = 64 << 10;
-/// Encoded bytes leave memory in parts of this size.
-const PART_BYTES: usize = 8 << 20;
+/// Encoded bytes leave memory in parts of this size, the least that S3 takes.
+const PART_BYTES: usize = 5 << 20;
 /// Parts on their way at once.
 const PARTS: usize = 2;
 
-/// Where the Parquet encoder writes, and the upload takes from.
+/// Where the Parquet encoder writes, and the upload takes from: in pieces, because one that grows is copied again and
+/// again, and twice as large as what is in it.
 #[derive(Clone, Default)]
-struct Buffer(Arc<Mutex<Vec<u8>>>);
+struct Buffer(Arc<Mutex<PutPayloadMut>>);
 
 impl Buffer {
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    fn take(&self) -> PutPayload {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).freeze()
     }
 
     fn len(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).content_length()
     }
 }
 
@@ -110,7 +110,7 @@ impl DataFile {
 
     async fn send(&mut self) -> Result<(), StageError> {
         let part = self.buffer.take();
-        self.uploaded += part.len();
+        self.uploaded += part.content_length();
         let upload = match &mut self.upload {
             Some(upload) => upload,
             None => {
@@ -119,7 +119,7 @@ impl DataFile {
             }
         };
         upload.wait_for_capacity(PARTS).await.map_err(|e| failed(&self.path, e))?;
-        upload.put(Bytes::from(part));
+        part.into_iter().for_each(|piece| upload.put(piece));
         Ok(())
     }
 
@@ -128,16 +128,16 @@ impl DataFile {
         let encoding = |e: ParquetError| StageError::internal("rows cannot be encoded as Parquet").because(e);
         let footer = self.writer.finish().map_err(encoding)?;
         let rest = self.buffer.take();
-        let size = self.uploaded + rest.len();
+        let size = self.uploaded + rest.content_length();
         match self.upload.take() {
             Some(mut upload) => {
-                upload.put(Bytes::from(rest));
+                rest.into_iter().for_each(|piece| upload.put(piece));
                 if let Err(error) = upload.finish().await {
                     finished(&self.store, &self.path, size).await.map_err(|_| failed(&self.path, error))?;
                 }
             }
             None => {
-                let written = storage::write(&self.store, &self.path, Bytes::from(rest)).await;
+                let written = storage::write(&self.store, &self.path, rest).await;
                 written.map_err(|e| failed(&self.path, e))?;
             }
         }
