@@ -129,9 +129,10 @@ fn a_process_of_a_cluster_that_is_killed() {
     let hosts = crate::cluster::hosts(2);
     let other = crate::cluster::process(&numbers, &hosts, 1, &WATCH).start();
     let served = Served::launch(crate::cluster::process(&numbers, &hosts, 0, &WATCH));
-    until("both are at work", || served.status()["epochs"]["completed"] == 2);
-    let status = served.status();
-    assert_eq!((&status["processes"], &status["workers"]), (&json!(2), &json!(2)));
+    until("both are at work, and each knows it of the other", || {
+        let status = served.status();
+        status["epochs"]["completed"] == 2 && status["processes"] == 2 && status["workers"] == 2
+    });
     let heard = last_status(&served.address);
     let since = Instant::now();
     other.signal("KILL");
@@ -154,8 +155,14 @@ fn a_disk_that_is_full() {
     let served = Served::launch(numbers.call(&WATCH).within(&["unshare", "-rm", "sh", "-c", &small, "sh"]));
     until("the first epoch is complete", || served.status()["epochs"]["completed"] == 1);
     let heard = last_status(&served.address);
-    numbers.feed(400);
+    // Where the run sees the disk, somebody fills it.
+    let filler = format!("/proc/{}/root{}/filler", served.running.id(), numbers.place.url("lake"));
+    let mut filler = std::fs::File::create(filler).unwrap();
+    while filler.write_all(&[0; 512]).is_ok() {}
+    let since = Instant::now();
+    numbers.feed(2);
     let heard = heard.join().unwrap().unwrap();
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
     let fault = &heard["fault"];
     let told = fault["message"].as_str().unwrap();
     assert!(told.contains("No space left on device") && told.contains(&format!("epoch {}", fault["epoch"])), "{fault}");

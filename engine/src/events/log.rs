@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use arrow::error::ArrowError;
 use futures::TryStreamExt;
 use tokio::sync::{mpsc, watch};
@@ -90,9 +92,13 @@ impl EventLog {
     pub(crate) async fn end(self, last: Event, longest: Duration) {
         let Some(mut task) = self.task else { return };
         let _ = self.events.0.send(Said::Last(last));
-        if timeout(longest, &mut task).await.is_err() {
-            task.abort();
-            tracing::warn!("the event log could not be written within {longest:?}: its last entries are missing");
+        match timeout(longest, &mut task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the event log has stopped: its last entries are missing"),
+            Err(_) => {
+                task.abort();
+                tracing::warn!("the event log could not be written within {longest:?}: its last entries are missing");
+            }
         }
     }
 }
@@ -204,9 +210,7 @@ impl Gathering {
         let Some(answer) = self.table.read(None, &query).await? else { return Ok(0) };
         let batches: Vec<_> = answer.batches.try_collect().await?;
         let numbers = batches.iter().filter_map(|b| b.column_by_name("newest"));
-        let newest = numbers.filter_map(|c| {
-            arrow::array::cast::as_primitive_array::<arrow::datatypes::Int64Type>(c).iter().flatten().max()
-        });
+        let newest = numbers.filter_map(|c| c.as_primitive_opt::<Int64Type>()?.iter().flatten().max());
         Ok(newest.max().and_then(|n| u64::try_from(n).ok()).unwrap_or(0))
     }
 }

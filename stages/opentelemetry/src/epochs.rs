@@ -1,4 +1,5 @@
-//! Each epoch is a trace: when it was bound, processed and committed, table by table.
+//! Each epoch is a trace: when it was bound, processed and committed, table by table. It is made of what is told when the
+//! epoch is complete, and not of the spans of the log: that of a run would be sent when it ends, after months.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
