@@ -6,6 +6,7 @@ mod probe;
 pub use probe::Finding;
 
 use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
 use std::path::{Component, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -139,9 +140,17 @@ pub async fn write(
     Ok(())
 }
 
-/// Whether the same request may succeed later.
-fn may_pass(error: &object_store::Error) -> bool {
+/// Whether the same request may succeed later. A disk that is full is for a person to look at, and to hear of at once.
+pub(crate) fn may_pass(error: &object_store::Error) -> bool {
     use object_store::Error as E;
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if let Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem) = kind {
+            return false;
+        }
+        cause = error.source();
+    }
     matches!(error, E::Generic { .. } | E::AlreadyExists { .. } | E::Precondition { .. } | E::JoinError { .. })
 }
 

@@ -107,7 +107,7 @@ impl Records {
             match found.await {
                 Ok(there) if there == bytes => return Ok(Created::Ours),
                 Ok(there) => return Ok(Created::Theirs(there)),
-                Err(_) if tries < TRIES => {
+                Err(_) if tries < TRIES && storage::may_pass(&error) => {
                     tracing::warn!(%path, %error, "a record of the state could not be written; trying again");
                     tokio::time::sleep(pause).await;
                     pause *= 2;
