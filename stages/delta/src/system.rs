@@ -57,7 +57,7 @@ impl SystemTables {
                 let place = Place::new(&events::url(plan), &plan.storage)?;
                 let Some(table) = place.load().await? else { return Ok(()) };
                 let table = table.table_provider().await;
-                replace(context, "events", table.map_err(|e| unreadable(e.into()))?).map_err(unreadable)
+                replace(context, "events", table.map_err(unreadable)?).map_err(unreadable)
             };
             self.events.get_or_try_init(load).await.map_err(|e: StageError| e.text())?;
         }
