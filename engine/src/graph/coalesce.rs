@@ -10,7 +10,7 @@ use crate::Epoch;
 use crate::stage::StageError;
 
 /// A batch is given on when it has so many rows or bytes.
-const ENOUGH_ROWS: usize = 8_192;
+const ENOUGH_ROWS: usize = 4_096;
 const ENOUGH_BYTES: usize = 2 << 20;
 
 /// Rows of open epochs that are held back.

@@ -22,7 +22,9 @@ use crate::stats::stats;
 /// A file of this size is closed and the next one begun.
 pub(crate) const TARGET_BYTES: usize = 128 << 20;
 /// A row group is closed when its encoded columns take this much memory.
-const GROUP_BYTES: usize = 8 << 20;
+const GROUP_BYTES: usize = 4 << 20;
+/// A page of a column: rows are kept unencoded until a page is full, in every column of every open file.
+const PAGE_BYTES: usize = 128 << 10;
 /// A column whose distinct values take more is not worth a dictionary: looking them up costs more than it saves.
 const DICTIONARY_BYTES: usize = 64 << 10;
 /// Encoded bytes leave memory in parts of this size, the least that S3 takes.
@@ -79,6 +81,7 @@ impl DataFile {
         let encoding = |e: ParquetError| StageError::internal("rows cannot be encoded as Parquet").because(e);
         let properties = WriterProperties::builder()
             .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).map_err(encoding)?))
+            .set_data_page_size_limit(PAGE_BYTES)
             .set_dictionary_page_size_limit(DICTIONARY_BYTES)
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_created_by(concat!("alluvium ", env!("CARGO_PKG_VERSION")).into())

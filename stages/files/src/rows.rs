@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use alluvium_engine::arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, new_null_array};
 use alluvium_engine::arrow::datatypes::{DataType, SchemaRef};
+use alluvium_engine::arrow::error::ArrowError;
 use alluvium_engine::stage::{Read, ReadContext, Reject, StageError};
 use tokio::sync::mpsc;
 
@@ -30,6 +31,8 @@ pub(crate) struct Rows {
     added: Vec<Added>,
     rescues: bool,
     on_bad_row: OnBadRow,
+    /// Columns that say the same in all rows, as long as the longest piece so far: all pieces share them.
+    same: Vec<ArrayRef>,
     dropped: usize,
 }
 
@@ -45,33 +48,46 @@ impl Rows {
             added: config.add.values().copied().collect(),
             rescues: config.evolution() == Evolution::Rescue,
             on_bad_row: config.on_bad_row,
+            same: Vec::new(),
             dropped: 0,
         })
     }
 
     /// Rows with the columns that are read; the others are added. `rescued` is what did not fit into them.
-    pub(crate) fn good(&self, batch: &RecordBatch, rescued: Option<ArrayRef>) -> Result<Option<Read>, StageError> {
+    pub(crate) fn good(&mut self, batch: &RecordBatch, rescued: Option<ArrayRef>) -> Result<Option<Read>, StageError> {
         let n = batch.num_rows();
         if n == 0 {
             return Ok(None);
         }
-        let broken = |e| StageError::internal("columns cannot be added").object(&self.object).because(e);
+        if self.same.first().is_none_or(|column| column.len() < n) {
+            self.same = self.same_in(n)?;
+        }
         let mut columns = batch.columns().to_vec();
-        columns.extend(self.partition.columns(n).map_err(broken)?);
+        columns.extend(self.same.iter().map(|column| column.slice(0, n)));
+        if self.rescues {
+            columns.push(rescued.unwrap_or_else(|| new_null_array(&DataType::Utf8, n)));
+        }
+        let full = RecordBatch::try_new(self.schema.clone(), columns);
+        full.map(|rows| Some(Read::Rows(rows))).map_err(|e| self.broken(e))
+    }
+
+    /// Partition columns and added columns, for `n` rows.
+    fn same_in(&self, n: usize) -> Result<Vec<ArrayRef>, StageError> {
+        let mut columns = self.partition.columns(n).map_err(|e| self.broken(e))?;
         columns.extend(self.added.iter().map(|what| -> ArrayRef {
             match what {
-                Added::Path => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(&self.object, n))),
+                Added::Path => Arc::new(StringArray::new_repeated(&self.object, n)),
                 Added::IngestTime => {
                     let micros = self.context.ingest_time.timestamp_micros();
                     Arc::new(TimestampMicrosecondArray::from_value(micros, n).with_timezone("UTC"))
                 }
             }
         }));
-        if self.rescues {
-            columns.push(rescued.unwrap_or_else(|| new_null_array(&DataType::Utf8, n)));
-        }
-        let full = RecordBatch::try_new(self.schema.clone(), columns);
-        full.map(|rows| Some(Read::Rows(rows))).map_err(broken)
+        Ok(columns)
+    }
+
+    fn broken(&self, error: ArrowError) -> StageError {
+        StageError::internal("columns cannot be added").object(&self.object).because(error)
     }
 
     /// Deals with rows that cannot be read.

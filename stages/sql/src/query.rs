@@ -28,8 +28,8 @@ use crate::slot::Slot;
 const INPUT: &str = "input";
 /// Output of more rows comes in several batches.
 const BATCH_ROWS: usize = 65_536;
-/// A kept plan gathers metrics with every run; they are thrown away after this many.
-const RUNS_PER_RESET: u32 = 256;
+/// A kept plan gathers metrics with every run, some kilobytes; they are thrown away after this many.
+const RUNS_PER_RESET: u32 = 32;
 /// The plans that are allowed never wait; one that does would block its worker.
 const MOST_IDLE_POLLS: u32 = 1_000;
 

@@ -219,18 +219,32 @@ fn count_all(mine: &mut BTreeMap<Value, i64>, more: &BTreeMap<Value, i64>) {
 
 /// Keeps the first values whose counts add up to `k`.
 pub(crate) fn merge_best(k: u32, mine: &mut Vec<(Value, i64)>, more: &[(Value, i64)]) {
+    let k = i64::from(k);
     for (value, n) in more {
         match mine.binary_search_by(|(v, _)| v.cmp(value)) {
             Ok(at) => mine[at].1 += n,
-            Err(at) => mine.insert(at, (value.clone(), *n)),
+            Err(at) => {
+                // What it takes the place of goes first, and what has no place does not come in: a list of one, of which
+                // there are two in a group with a least and a greatest value, would get room for four otherwise.
+                while at < mine.len() && number(mine.split_last().map_or(&[], |(_, before)| before)) + n >= k {
+                    mine.pop();
+                }
+                if at < mine.len() || number(mine) < k {
+                    mine.insert(at, (value.clone(), *n));
+                }
+            }
         }
     }
-    let mut room = i64::from(k);
+    let mut room = k;
     mine.retain(|(_, n)| {
         let needed = room > 0;
         room -= n;
         needed
     });
+}
+
+fn number(values: &[(Value, i64)]) -> i64 {
+    values.iter().map(|(_, n)| n).sum()
 }
 
 fn merge_buckets(mine: &mut Vec<(i32, i64)>, more: &[(i32, i64)]) {
