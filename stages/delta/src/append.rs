@@ -53,7 +53,7 @@ impl AppendWriter {
         }
         let path =
             path.join(format!("part-{epoch:010}-{}-{}.zstd.parquet", self.worker, uuid::Uuid::new_v4().simple()));
-        DataFile::new(store, path, schema, values)
+        DataFile::new(store, path, schema, values, self.target.place.part_bytes())
     }
 
     async fn add(&mut self, epoch: Epoch, partition: Partition, batch: RecordBatch) -> Result<(), StageError> {

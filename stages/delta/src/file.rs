@@ -28,7 +28,9 @@ const PAGE_BYTES: usize = 128 << 10;
 /// A column whose distinct values take more is not worth a dictionary: looking them up costs more than it saves.
 const DICTIONARY_BYTES: usize = 64 << 10;
 /// Encoded bytes leave memory in parts of this size, the least that S3 takes.
-const PART_BYTES: usize = 5 << 20;
+pub(crate) const PART_BYTES: usize = 5 << 20;
+/// A folder takes parts of any size.
+pub(crate) const LOCAL_PART_BYTES: usize = 1 << 20;
 /// Parts on their way at once.
 const PARTS: usize = 2;
 
@@ -67,6 +69,7 @@ pub(crate) struct DataFile {
     partition: HashMap<String, Option<String>>,
     writer: ArrowWriter<Buffer>,
     buffer: Buffer,
+    part_bytes: usize,
     upload: Option<WriteMultipart>,
     uploaded: usize,
 }
@@ -77,6 +80,7 @@ impl DataFile {
         path: Path,
         schema: SchemaRef,
         partition: HashMap<String, Option<String>>,
+        part_bytes: usize,
     ) -> Result<Self, StageError> {
         let encoding = |e: ParquetError| StageError::internal("rows cannot be encoded as Parquet").because(e);
         let properties = WriterProperties::builder()
@@ -88,7 +92,7 @@ impl DataFile {
             .build();
         let buffer = Buffer::default();
         let writer = ArrowWriter::try_new(buffer.clone(), schema.clone(), Some(properties)).map_err(encoding)?;
-        Ok(Self { store, path, schema, partition, writer, buffer, upload: None, uploaded: 0 })
+        Ok(Self { store, path, schema, partition, writer, buffer, part_bytes, upload: None, uploaded: 0 })
     }
 
     /// Encodes rows; sends what has gathered.
@@ -100,7 +104,7 @@ impl DataFile {
         if self.writer.in_progress_size() >= GROUP_BYTES {
             self.writer.flush().map_err(encoding)?;
         }
-        if self.buffer.len() >= PART_BYTES {
+        if self.buffer.len() >= self.part_bytes {
             self.send().await?;
         }
         Ok(())
@@ -118,11 +122,13 @@ impl DataFile {
             Some(upload) => upload,
             None => {
                 let started = self.store.put_multipart(&self.path).await.map_err(|e| failed(&self.path, e))?;
-                self.upload.insert(WriteMultipart::new_with_chunk_size(started, PART_BYTES))
+                self.upload.insert(WriteMultipart::new_with_chunk_size(started, self.part_bytes))
             }
         };
-        upload.wait_for_capacity(PARTS).await.map_err(|e| failed(&self.path, e))?;
-        part.into_iter().for_each(|piece| upload.put(piece));
+        for piece in part {
+            upload.wait_for_capacity(PARTS).await.map_err(|e| failed(&self.path, e))?;
+            upload.put(piece);
+        }
         Ok(())
     }
 

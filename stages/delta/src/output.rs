@@ -10,7 +10,7 @@ use alluvium_engine::stage::StageError;
 use deltalake::kernel::Add;
 use deltalake::{ObjectStore, Path};
 
-use crate::file::{DataFile, TARGET_BYTES};
+use crate::file::{DataFile, PART_BYTES, TARGET_BYTES};
 
 /// Rows of an epoch on their way into files, one after the other.
 pub(crate) struct Output {
@@ -38,7 +38,13 @@ impl Output {
             None => {
                 let name = format!("{}-{:010}-{}.zstd.parquet", self.prefix, self.epoch, uuid::Uuid::new_v4().simple());
                 let path = Path::from(name);
-                self.file.insert(DataFile::new(self.store.clone(), path, self.schema.clone(), HashMap::new())?)
+                self.file.insert(DataFile::new(
+                    self.store.clone(),
+                    path,
+                    self.schema.clone(),
+                    HashMap::new(),
+                    PART_BYTES,
+                )?)
             }
         };
         file.write(batch).await?;

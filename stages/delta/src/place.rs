@@ -10,6 +10,8 @@ use deltalake::kernel::transaction::PROTOCOL;
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError, ObjectStore};
 use url::Url;
 
+use crate::file::{LOCAL_PART_BYTES, PART_BYTES};
+
 /// A table's URL, and the options of its store.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
@@ -65,6 +67,11 @@ impl Place {
     /// The store rooted at the table, without reading anything.
     pub(crate) fn store(&self) -> Result<Arc<dyn ObjectStore>, StageError> {
         Ok(self.blank()?.object_store())
+    }
+
+    /// In what parts files go up.
+    pub(crate) fn part_bytes(&self) -> usize {
+        if self.url.scheme() == "file" { LOCAL_PART_BYTES } else { PART_BYTES }
     }
 
     /// The newest version, or nothing if there is no table.
