@@ -21,6 +21,7 @@ pub fn registry() -> Registry {
         .with::<alluvium_eda::Drift>()
         .with::<alluvium_eda::Join>()
         .with::<alluvium_eda::Dedup>()
+        .with_workers(alluvium_eda::merge_at_once)
         // Sinks
         .with::<alluvium_delta::Delta>()
         .with::<alluvium_basic::Print>()

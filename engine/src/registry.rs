@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value as Json;
+use timely::WorkerConfig;
 use tracing_subscriber::layer::Layer;
 
 use crate::cli::Command;
@@ -29,6 +30,7 @@ pub struct Registry {
     pub(crate) tables: Option<Arc<dyn Tables>>,
     pub(crate) monitor: Option<Arc<dyn Monitor>>,
     pub(crate) reporter: Option<Arc<dyn Reporter>>,
+    pub(crate) workers: WorkerConfig,
     log_layer: Mutex<Option<LogLayer>>,
 }
 
@@ -140,6 +142,13 @@ impl Registry {
     #[must_use]
     pub fn with_reporter(mut self, reporter: impl Reporter) -> Self {
         self.reporter = Some(Arc::new(reporter));
+        self
+    }
+
+    /// Changes what Timely's workers are told, where libraries that operators are made with look for options of their own.
+    #[must_use]
+    pub fn with_workers(mut self, configure: impl FnOnce(&mut WorkerConfig)) -> Self {
+        configure(&mut self.workers);
         self
     }
 

@@ -290,6 +290,7 @@ impl<'a> Compiler<'a> {
             stages,
             hash,
             report: header.report,
+            workers: self.registry.workers.clone(),
         })
     }
 }

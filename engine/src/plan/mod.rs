@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use timely::WorkerConfig;
 
 use crate::registry::StageSettings;
 use crate::spec::{EpochLimits, Report};
@@ -45,6 +46,8 @@ pub struct Plan {
     pub hash: String,
     /// What is shown of the tables, if the spec says it. Not part of the hash.
     pub report: Option<Report>,
+    /// What workers are told for the libraries of its stages. Not part of the hash.
+    pub(crate) workers: WorkerConfig,
 }
 
 /// Sources by the names of their stages.

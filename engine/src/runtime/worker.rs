@@ -4,8 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use differential_dataflow::trace::ExertionLogic;
-use timely::WorkerConfig;
 use timely::communication::WorkerGuards;
 use timely::execute::execute_from;
 use timely::worker::Worker;
@@ -20,9 +18,6 @@ use crate::stage::{Fault, StageError};
 /// A worker looks around at least this often; what it waits for wakes it at once.
 const LONGEST_PARK: Duration = Duration::from_millis(100);
 
-/// Records of a merge that an arrangement goes through before others get to run: some milliseconds.
-const MERGED_AT_ONCE: usize = 1 << 14;
-
 /// A broken connection is explained by the cluster's own watch, which may need so long.
 const EXPLANATION: Duration = Duration::from_secs(2);
 
@@ -34,7 +29,7 @@ pub(super) fn alone(workers: usize) -> Result<Builders, String> {
 /// Starts the workers of this process.
 pub(super) fn start(builders: Builders, process: Arc<Process>) -> Result<WorkerGuards<()>, String> {
     let (allocators, others) = builders;
-    execute_from(allocators, others, configuration(), move |worker| {
+    execute_from(allocators, others, process.plan.workers.clone(), move |worker| {
         let work = AssertUnwindSafe(|| work(worker, &process));
         if let Err(panic) = catch_unwind(work) {
             panicked(&process.faults, graph::panic_text(panic.as_ref()));
@@ -44,17 +39,6 @@ pub(super) fn start(builders: Builders, process: Arc<Process>) -> Result<WorkerG
             worker.drop_dataflow(dataflow);
         }
     })
-}
-
-/// Differential begins a merge when a batch comes, and goes on with it when the next one does; until then what is merged is
-/// there twice. It is the same work to do it at once.
-fn configuration() -> WorkerConfig {
-    let mut configuration = WorkerConfig::default();
-    // Layers are told as index, number of batches, length; two batches of one are being merged.
-    let logic: ExertionLogic =
-        Arc::new(|layers| layers.iter().any(|(_, batches, _)| *batches > 1).then_some(MERGED_AT_ONCE));
-    configuration.set("differential/default_exert_logic".to_owned(), logic);
-    configuration
 }
 
 /// Reports a panic, unless it only says that another process is gone: that is the cluster's to explain.

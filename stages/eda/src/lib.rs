@@ -1,6 +1,7 @@
 //! Incremental analysis on differential dataflow: answers that are kept current epoch by epoch.
 
 mod aggregate;
+mod arrangements;
 mod dedup;
 mod drift;
 mod evaluate;
@@ -11,6 +12,7 @@ mod summary;
 mod unfold;
 
 pub use aggregate::Aggregate;
+pub use arrangements::merge_at_once;
 pub use dedup::Dedup;
 pub use drift::Drift;
 pub use evaluate::Evaluate;

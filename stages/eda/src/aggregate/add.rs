@@ -1,6 +1,6 @@
 //! Rows to what they add to their groups.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use alluvium_engine::arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array, RecordBatch};
 use alluvium_engine::arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
@@ -131,7 +131,7 @@ impl Adder {
     fn nothing(&self) -> Totals {
         let nothing = |c: &Column| match c.nothing() {
             // A sketch is made at once of all values of the epoch.
-            Total::Distinct(_) => Total::Values(BTreeMap::new()),
+            Total::Distinct(_) => Total::Values(Box::default()),
             total => total,
         };
         Totals { rows: 0, parts: self.columns.iter().map(nothing).collect() }
@@ -142,7 +142,7 @@ impl Adder {
         for (total, column) in totals.parts.iter_mut().zip(&self.columns) {
             if let (Total::Values(values), Kept::Best) = (&*total, column.kept) {
                 let sketch = if values.is_empty() { None } else { Sketch::of(values.keys().map(AsRef::as_ref)) };
-                *total = Total::Distinct(sketch.map_or(Absorbing::Nothing, Absorbing::Some));
+                *total = Total::Distinct(Box::new(sketch.map_or(Absorbing::Nothing, Absorbing::Some)));
             }
         }
         totals
@@ -195,7 +195,14 @@ impl Values {
                     Err(at) => counts.insert(at, (bucket, n)),
                 }
             }
-            (Self::Ordered(rows, given), Total::Best(k, best)) if given.is_valid(row) => {
+            (Self::Ordered(rows, given), Total::First(first)) if given.is_valid(row) => {
+                let value = rows.row(row).data();
+                if first.get().is_none_or(|first| *value < ***first) {
+                    *first = Absorbing::Some(Box::new(value.into()));
+                }
+            }
+            (Self::Ordered(rows, given), Total::Best(best)) if given.is_valid(row) => {
+                let (k, best) = best.as_mut();
                 offer(*k, best, rows.row(row).data(), n);
             }
             (Self::Ordered(rows, given), Total::Frequencies(values)) if given.is_valid(row) => {

@@ -102,13 +102,16 @@ impl Column {
             (Kept::Apart, Function::CountDistinct { .. }) => Total::Count(0),
             (Kept::Apart, _) => Total::Apart,
             (Kept::Within, _) => Total::Values(Default::default()),
-            (Kept::Best, Function::CountDistinct { .. }) => Total::Distinct(Absorbing::Nothing),
-            (Kept::Best, Function::MostFrequent { .. }) => Total::Frequencies(Absorbing::Nothing),
-            (Kept::Best, _) => Total::Best(self.wanted(), Absorbing::Nothing),
+            (Kept::Best, Function::CountDistinct { .. }) => Total::Distinct(Box::default()),
+            (Kept::Best, Function::MostFrequent { .. }) => Total::Frequencies(Box::default()),
+            (Kept::Best, _) => match self.wanted() {
+                1 => Total::First(Absorbing::Nothing),
+                k => Total::Best(Box::new((k, Absorbing::Nothing))),
+            },
             (Kept::Sum, Function::Sum | Function::Avg) if self.input().is_floating() => Total::Float(Box::default()),
             (Kept::Sum, Function::Sum | Function::Avg) => Total::Whole(Box::default()),
             (Kept::Sum, Function::Variance | Function::Stddev) => Total::Squares(Box::default()),
-            (Kept::Sum, Function::Quantile { .. } | Function::Histogram { .. }) => Total::Buckets(Vec::new()),
+            (Kept::Sum, Function::Quantile { .. } | Function::Histogram { .. }) => Total::Buckets(Box::default()),
             (Kept::Sum, _) => Total::Count(0),
         }
     }

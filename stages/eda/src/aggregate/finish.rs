@@ -81,13 +81,15 @@ fn finish(column: &Column, order: Option<&RowConverter>, totals: &[&Total]) -> R
         match total {
             Total::Count(n) => counts.push(*n),
             Total::Distinct(sketch) => counts.push(sketch.get().and_then(|s| s.estimate()).unwrap_or(0)),
-            Total::Best(k, values) => {
+            Total::First(value) => lists.push(value.get().map(|v| v.as_ref().clone()).into_iter().collect()),
+            Total::Best(kept) => {
+                let (k, values) = kept.as_ref();
                 lists.push(values.get().map_or_else(Vec::new, |v| best(*k, v.iter().map(|(value, n)| (value, *n)))));
             }
-            Total::Found(values) => lists.push(values.clone()),
+            Total::Found(values) => lists.push(values.as_ref().clone()),
             Total::Values(values) => match found(column, order, values.iter().map(|(value, n)| (value, *n)))? {
                 Total::Count(n) => counts.push(n),
-                Total::Found(values) => lists.push(values),
+                Total::Found(values) => lists.push(*values),
                 _ => return Err(StageError::internal("values have come to nothing")),
             },
             _ => return Err(StageError::internal("an aggregate is kept in another form than planned")),
@@ -127,11 +129,11 @@ fn listed(column: &Column, order: &RowConverter, lists: &[Vec<Value>]) -> Result
 fn frequencies(column: &Column, k: u32, order: &RowConverter, totals: &[&Total]) -> Result<ArrayRef, StageError> {
     let lists = totals.iter().map(|total| {
         Ok(match total {
-            Total::Counted(values) => Some(values.clone()),
-            Total::Frequencies(Absorbing::Gone) => None,
+            Total::Counted(values) => Some(values.as_ref().clone()),
+            Total::Frequencies(values) if **values == Absorbing::Gone => None,
             Total::Frequencies(values) => Some(frequent(k, values.get().into_iter().flatten().map(|(v, n)| (v, *n)))),
             Total::Values(values) => match found(column, order, values.iter().map(|(v, n)| (v, *n)))? {
-                Total::Counted(values) => Some(values),
+                Total::Counted(values) => Some(*values),
                 _ => return Err(StageError::internal("values have come to nothing")),
             },
             _ => return Err(StageError::internal("an aggregate is kept in another form than planned")),
@@ -208,7 +210,7 @@ fn histogram(bounds: &[f64], totals: &[&Total]) -> Result<ArrayRef, StageError> 
     let mut counts = vec![0_i64; totals.len() * each];
     for (at, total) in totals.iter().enumerate() {
         let Total::Buckets(buckets) = total else { continue };
-        for (bucket, n) in buckets {
+        for (bucket, n) in buckets.iter() {
             if let Some(count) = usize::try_from(*bucket).ok().and_then(|b| counts.get_mut(at * each + b)) {
                 *count = *n;
             }

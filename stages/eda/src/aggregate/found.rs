@@ -21,13 +21,13 @@ pub(crate) fn found<'v>(
     let values = values.filter(|(_, n)| *n > 0);
     Ok(match column.function {
         Function::CountDistinct { .. } => Total::Count(i64::try_from(values.count()).unwrap_or(i64::MAX)),
-        Function::Mode => Total::Found(frequent(1, values).into_iter().map(|(value, _)| value).collect()),
-        Function::MostFrequent { k, .. } => Total::Counted(frequent(k, values)),
+        Function::Mode => Total::Found(Box::new(frequent(1, values).into_iter().map(|(value, _)| value).collect())),
+        Function::MostFrequent { k, .. } => Total::Counted(Box::new(frequent(k, values))),
         Function::Quantile { at, .. } => {
             let value = quantile(order, values, at)?;
-            Total::Found(value.map(|v| Value::from(v.to_le_bytes())).into_iter().collect())
+            Total::Found(Box::new(value.map(|v| Value::from(v.to_le_bytes())).into_iter().collect()))
         }
-        _ => Total::Found(best(column.wanted(), values)),
+        _ => Total::Found(Box::new(best(column.wanted(), values))),
     })
 }
 

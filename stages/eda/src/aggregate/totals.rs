@@ -24,7 +24,7 @@ pub(crate) struct Totals {
     pub(crate) parts: Parts,
 }
 
-/// The total of one aggregate. The larger ones are boxed: there is one for each group, and most are counts.
+/// The total of one aggregate, in two words: there is one for each group, in every epoch and on every worker that has rows of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Total {
     Count(i64),
@@ -35,21 +35,25 @@ pub(crate) enum Total {
     /// Sum, sum of squares and number.
     Squares(Box<(ExactSum, ExactSum, i64)>),
     /// The `k` first values.
-    Best(u32, Absorbing<Vec<(Value, i64)>>),
+    Best(Box<(u32, Absorbing<Vec<(Value, i64)>>)>),
     /// How many values fall into a bucket, by its number; none is zero.
-    Buckets(Vec<(i32, i64)>),
-    Distinct(Absorbing<Sketch>),
+    Buckets(Box<Vec<(i32, i64)>>),
+    Distinct(Box<Absorbing<Sketch>>),
     /// How often there is each value; none is zero.
-    Values(BTreeMap<Value, i64>),
+    Values(Box<BTreeMap<Value, i64>>),
     /// Found from the values of the group, which are kept apart.
     Apart,
     /// The value that an aggregate of values has come to, and for a list of the best all of them.
-    Found(Vec<Value>),
+    Found(Box<Vec<Value>>),
     /// How often there is each value, while they are few; gone once they are many.
-    Frequencies(Absorbing<BTreeMap<Value, i64>>),
+    Frequencies(Box<Absorbing<BTreeMap<Value, i64>>>),
     /// Values and how often they are there, as an aggregate of values has found them.
-    Counted(Vec<(Value, i64)>),
+    Counted(Box<Vec<(Value, i64)>>),
+    /// The first value.
+    First(Absorbing<Box<Value>>),
 }
+
+const _: () = assert!(size_of::<Total>() == 2 * size_of::<usize>());
 
 /// Something that can only grow, until its group goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -155,7 +159,10 @@ impl Total {
                 a.1.add(&b.1);
                 a.2 += b.2;
             }
-            (Self::Best(k, a), Self::Best(_, b)) => a.add(b, |mine, more| merge_best(*k, mine, more)),
+            (Self::Best(a), Self::Best(b)) => {
+                let (k, mine) = a.as_mut();
+                mine.add(&b.1, |mine, more| merge_best(*k, mine, more));
+            }
             (Self::Buckets(a), Self::Buckets(b)) => merge_buckets(a, b),
             (Self::Distinct(a), Self::Distinct(b)) => a.add(b, Sketch::merge),
             (Self::Values(a), Self::Values(b)) => count_all(a, b),
@@ -163,6 +170,11 @@ impl Total {
                 a.add(b, count_all);
                 a.limited();
             }
+            (Self::First(a), Self::First(b)) => a.add(b, |mine, more| {
+                if more < mine {
+                    mine.clone_from(more);
+                }
+            }),
             // Totals of one stage have one shape.
             _ => {}
         }
@@ -175,14 +187,19 @@ impl Total {
             Self::Whole(sum) => Self::Whole(Box::new((-sum.0, -sum.1))),
             Self::Float(sum) => Self::Float(Box::new((sum.0.times(-1), -sum.1))),
             Self::Squares(sums) => Self::Squares(Box::new((sums.0.times(-1), sums.1.times(-1), -sums.2))),
-            Self::Best(k, best) => Self::Best(*k, best.taken()),
-            Self::Buckets(buckets) => Self::Buckets(buckets.iter().map(|(bucket, n)| (*bucket, -n)).collect()),
-            Self::Distinct(sketch) => Self::Distinct(sketch.taken()),
-            Self::Values(values) => Self::Values(values.iter().map(|(value, n)| (value.clone(), -n)).collect()),
+            Self::Best(best) => Self::Best(Box::new((best.0, best.1.taken()))),
+            Self::Buckets(buckets) => {
+                Self::Buckets(Box::new(buckets.iter().map(|(bucket, n)| (*bucket, -n)).collect()))
+            }
+            Self::Distinct(sketch) => Self::Distinct(Box::new(sketch.taken())),
+            Self::Values(values) => {
+                Self::Values(Box::new(values.iter().map(|(value, n)| (value.clone(), -n)).collect()))
+            }
             Self::Apart => Self::Apart,
-            Self::Found(_) => Self::Found(Vec::new()),
-            Self::Frequencies(values) => Self::Frequencies(values.taken()),
-            Self::Counted(_) => Self::Counted(Vec::new()),
+            Self::Found(_) => Self::Found(Box::default()),
+            Self::Frequencies(values) => Self::Frequencies(Box::new(values.taken())),
+            Self::Counted(_) => Self::Counted(Box::default()),
+            Self::First(first) => Self::First(first.taken()),
         }
     }
 
@@ -192,7 +209,7 @@ impl Total {
             Self::Whole(sum) => **sum == (0, 0),
             Self::Float(sum) => sum.1 == 0 && sum.0 == ExactSum::default(),
             Self::Squares(sums) => sums.2 == 0 && sums.0 == ExactSum::default() && sums.1 == ExactSum::default(),
-            Self::Best(_, best) => best.get().is_none(),
+            Self::Best(best) => best.1.get().is_none(),
             Self::Buckets(buckets) => buckets.is_empty(),
             Self::Distinct(sketch) => sketch.get().is_none(),
             Self::Values(values) => values.is_empty(),
@@ -200,6 +217,7 @@ impl Total {
             Self::Found(values) => values.is_empty(),
             Self::Frequencies(values) => values.get().is_none(),
             Self::Counted(values) => values.is_empty(),
+            Self::First(first) => first.get().is_none(),
         }
     }
 }
@@ -219,32 +237,18 @@ fn count_all(mine: &mut BTreeMap<Value, i64>, more: &BTreeMap<Value, i64>) {
 
 /// Keeps the first values whose counts add up to `k`.
 pub(crate) fn merge_best(k: u32, mine: &mut Vec<(Value, i64)>, more: &[(Value, i64)]) {
-    let k = i64::from(k);
     for (value, n) in more {
         match mine.binary_search_by(|(v, _)| v.cmp(value)) {
             Ok(at) => mine[at].1 += n,
-            Err(at) => {
-                // What it takes the place of goes first, and what has no place does not come in: a list of one, of which
-                // there are two in a group with a least and a greatest value, would get room for four otherwise.
-                while at < mine.len() && number(mine.split_last().map_or(&[], |(_, before)| before)) + n >= k {
-                    mine.pop();
-                }
-                if at < mine.len() || number(mine) < k {
-                    mine.insert(at, (value.clone(), *n));
-                }
-            }
+            Err(at) => mine.insert(at, (value.clone(), *n)),
         }
     }
-    let mut room = k;
+    let mut room = i64::from(k);
     mine.retain(|(_, n)| {
         let needed = room > 0;
         room -= n;
         needed
     });
-}
-
-fn number(values: &[(Value, i64)]) -> i64 {
-    values.iter().map(|(_, n)| n).sum()
 }
 
 fn merge_buckets(mine: &mut Vec<(i32, i64)>, more: &[(i32, i64)]) {
@@ -284,6 +288,22 @@ impl Totals {
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StageError> {
-        postcard::from_bytes(bytes).map_err(|e| StageError::external("the stage's state is damaged").because(e))
+        let damaged = |e| StageError::external("the stage's state is damaged").because(e);
+        let mut totals: Self = postcard::from_bytes(bytes).map_err(damaged)?;
+        for total in totals.parts.iter_mut() {
+            // One value was a list, too, when older states were written.
+            if let Total::Best(best) = total
+                && let (1, best) = best.as_ref()
+            {
+                *total = Total::First(match best {
+                    Absorbing::Some(values) => {
+                        values.first().map_or(Absorbing::Nothing, |(value, _)| Absorbing::Some(Box::new(value.clone())))
+                    }
+                    Absorbing::Nothing => Absorbing::Nothing,
+                    Absorbing::Gone => Absorbing::Gone,
+                });
+            }
+        }
+        Ok(totals)
     }
 }
