@@ -307,3 +307,23 @@ impl Totals {
         Ok(totals)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_one_value_in_an_older_state_is_that_value() {
+        let kept = |values: &[&[u8]]| Absorbing::Some(values.iter().map(|v| (Value::from(*v), 1)).collect());
+        let lists = [(1, kept(&[b"a"])), (1, Absorbing::Nothing), (1, Absorbing::Gone), (2, kept(&[b"a", b"b"]))];
+        let older = Totals { rows: 3, parts: lists.iter().cloned().map(|list| Total::Best(Box::new(list))).collect() };
+        let expected = [
+            Total::First(Absorbing::Some(Box::new(Value::from(*b"a")))),
+            Total::First(Absorbing::Nothing),
+            Total::First(Absorbing::Gone),
+            Total::Best(Box::new((2, kept(&[b"a", b"b"])))),
+        ];
+        let read = Totals::decode(&older.encode().unwrap()).unwrap();
+        assert_eq!(read, Totals { rows: 3, parts: expected.into_iter().collect() });
+    }
+}
