@@ -15,6 +15,8 @@ use super::parts::Parts;
 
 /// A value in the form of Arrow rows, where the order of bytes is the order of values.
 pub(crate) type Value = Box<[u8]>;
+/// Values, each with how often it is there.
+pub(crate) type Counted = Vec<(Value, i64)>;
 
 /// Totals of one group, in the order of the aggregates.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,6 +27,7 @@ pub(crate) struct Totals {
 }
 
 /// The total of one aggregate, in two words: there is one for each group, in every epoch and on every worker that has rows of it.
+#[allow(clippy::box_collection, reason = "a collection is three words, and the counts beside it would be as large")]
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Total {
     Count(i64),
@@ -35,7 +38,7 @@ pub(crate) enum Total {
     /// Sum, sum of squares and number.
     Squares(Box<(ExactSum, ExactSum, i64)>),
     /// The `k` first values.
-    Best(Box<(u32, Absorbing<Vec<(Value, i64)>>)>),
+    Best(Box<(u32, Absorbing<Counted>)>),
     /// How many values fall into a bucket, by its number; none is zero.
     Buckets(Box<Vec<(i32, i64)>>),
     Distinct(Box<Absorbing<Sketch>>),
@@ -47,8 +50,8 @@ pub(crate) enum Total {
     Found(Box<Vec<Value>>),
     /// How often there is each value, while they are few; gone once they are many.
     Frequencies(Box<Absorbing<BTreeMap<Value, i64>>>),
-    /// Values and how often they are there, as an aggregate of values has found them.
-    Counted(Box<Vec<(Value, i64)>>),
+    /// As an aggregate of values has found them.
+    Counted(Box<Counted>),
     /// The first value.
     First(Absorbing<Box<Value>>),
 }
@@ -236,7 +239,7 @@ fn count_all(mine: &mut BTreeMap<Value, i64>, more: &BTreeMap<Value, i64>) {
 }
 
 /// Keeps the first values whose counts add up to `k`.
-pub(crate) fn merge_best(k: u32, mine: &mut Vec<(Value, i64)>, more: &[(Value, i64)]) {
+pub(crate) fn merge_best(k: u32, mine: &mut Counted, more: &[(Value, i64)]) {
     for (value, n) in more {
         match mine.binary_search_by(|(v, _)| v.cmp(value)) {
             Ok(at) => mine[at].1 += n,
