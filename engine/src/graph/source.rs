@@ -24,8 +24,6 @@ use crate::progress::Activities;
 use crate::stage::{BatchStream, Read, ReadContext, Source, Split, StageError, reject_batch};
 use crate::{Batch, Epoch};
 
-/// Splits that a worker reads at once: while one waits for storage the other decodes.
-const READS: usize = 2;
 /// Pieces that wait for the worker.
 const QUEUE: usize = 4;
 /// Pieces that are given to the dataflow before it gets to run.
@@ -68,6 +66,7 @@ pub(super) fn render<'scope>(
     let address = builder.operator_info().address;
     let again = scope.activator_for(address.clone());
     let wake = scope.worker().sync_activator_for(address.to_vec());
+    let reads = source.reads_at_once().max(1);
     let (outbox, mut inbox) = inbox::<Piece>(QUEUE, wake.clone());
     let activities = process.progress.activities.clone();
     let meter = process.progress.worker(scope.index()).meter(index);
@@ -95,7 +94,7 @@ pub(super) fn render<'scope>(
                     waiting.push_back(Reading { split, context, rows, rejects, reports, count: 0, dropped: None });
                 }
             });
-            while reading.len() < READS && !faults.is_raised() {
+            while reading.len() < reads && !faults.is_raised() {
                 let Some(new) = waiting.pop_front() else { break };
                 runtime.spawn(reader.clone().read(new.split.clone(), new.context, next));
                 reading.insert(next, new);

@@ -88,6 +88,12 @@ pub trait Source: Send + Sync + 'static {
         false
     }
 
+    /// Splits that a worker reads at once, at least one: what storage has to be waited for is worth two, since one decodes
+    /// while the other waits, and costs the memory of what is decoded ahead twice.
+    fn reads_at_once(&self) -> usize {
+        2
+    }
+
     /// What to do with a split that is listed with another content than the one that was read.
     fn on_change(&self) -> OnChange {
         OnChange::Ignore

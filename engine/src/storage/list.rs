@@ -7,6 +7,11 @@ use super::Location;
 use crate::stage::{Split, StageError};
 
 impl Location {
+    /// Whether it is a folder or file of this machine.
+    pub fn is_local(&self) -> bool {
+        self.root == "file://"
+    }
+
     /// The objects below this place, or the object at it, by their URLs and in the store's order. A local folder that
     /// is not there is an error; in a bucket there are no folders.
     pub(crate) fn objects(&self) -> BoxStream<'static, Result<Split, StageError>> {
@@ -31,7 +36,7 @@ impl Location {
     }
 
     fn may_be_empty(&self) -> bool {
-        self.root != "file://" || std::path::Path::new("/").join(self.path.as_ref()).exists()
+        !self.is_local() || std::path::Path::new("/").join(self.path.as_ref()).exists()
     }
 
     fn split(&self, object: ObjectMeta) -> Split {

@@ -62,6 +62,10 @@ impl Source for FilesSource {
         pieces.or_else(widened).boxed()
     }
 
+    fn reads_at_once(&self) -> usize {
+        if self.location.is_local() { 1 } else { 2 }
+    }
+
     fn on_change(&self) -> OnChange {
         self.config.on_change
     }
