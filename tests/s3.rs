@@ -1,5 +1,7 @@
 //! Objects, state and tables on a real S3 server.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::monitor::client::Served;
@@ -89,6 +91,19 @@ fn source_state_and_tables_in_a_bucket() {
     case.input(5..7);
     assert_eq!(case.run().code, Some(0));
     case.assert_exact(7);
+}
+
+/// A commit reads what is new in the log of its table, however long that is.
+#[test]
+fn what_a_commit_reads_does_not_grow() {
+    let case = Case::new("commit", 80);
+    let proxy = Proxy::start(&case.bucket.endpoint);
+    proxy.rule("GET", "/_delta_log/0", Act::Delay(Duration::ZERO), usize::MAX);
+    let done = case.call(&["run"], &proxy.url()).run();
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    case.assert_exact(80);
+    let commits = 2 * 40;
+    assert!(proxy.hits() <= 3 * commits, "{} reads of the log for {commits} commits", proxy.hits());
 }
 
 /// The listing after the last object that is known may find nothing, again and again.

@@ -185,7 +185,7 @@ impl Committer for AppendCommitter {
         }
         let rows = adds.iter().map(rows_of).sum();
         let actions: Vec<Action> = adds.into_iter().map(Action::Add).collect();
-        self.log.all_there(&commit, &actions).await?;
+        self.log.all_there(&actions).await?;
         let version = self.log.append(&commit, &actions).await?;
         Ok(committed(&version, rows, &actions))
     }

@@ -22,8 +22,10 @@ use deltalake::{DeltaTable, DeltaTableError, Path};
 use futures::future;
 use object_store::ObjectStoreExt;
 use rand::Rng;
+use tokio::sync::OnceCell;
 
 use crate::feed;
+use crate::place::Place;
 use crate::schema;
 use crate::table::{Target, epoch_of};
 
@@ -34,25 +36,36 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// A table's log, for one writer.
 pub(crate) struct Log {
     pub(crate) target: Target,
-    open: Option<(DeltaTable, DeltaTableState)>,
+    open: Option<Open>,
     /// The version of the last upkeep.
     pub(crate) kept_up: u64,
 }
 
-/// The version that holds an epoch.
+/// A table and a snapshot of it.
+struct Open {
+    table: DeltaTable,
+    snapshot: DeltaTableState,
+    /// The epoch that the snapshot holds, once somebody has asked: to find it, every commit since the last checkpoint
+    /// is read.
+    epoch: OnceCell<Option<Epoch>>,
+}
+
+impl Open {
+    fn new(place: &Place, table: DeltaTable) -> Result<Self, StageError> {
+        let snapshot = table.snapshot().map_err(|e| place.failed("read", e))?.clone();
+        Ok(Self { table, snapshot, epoch: OnceCell::new() })
+    }
+}
+
+/// The version that an epoch has become.
 pub(crate) struct Version {
     pub(crate) number: u64,
-    /// This call made it; otherwise it was there already.
-    pub(crate) ours: bool,
     /// Tries before the one that made it.
     pub(crate) conflicts: u32,
 }
 
-/// What a commit has done: `rows` and the files among the actions are told if it was made by this call.
+/// What a commit has done.
 pub(crate) fn committed(version: &Version, rows: u64, actions: &[Action]) -> Committed {
-    if !version.ours {
-        return Committed { version: version.number, ..Committed::default() };
-    }
     let sizes = actions.iter().filter_map(|a| if let Action::Add(add) = a { Some(add.size) } else { None });
     let (files, bytes) =
         sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + u64::try_from(size).unwrap_or(0)));
@@ -75,46 +88,49 @@ impl Log {
     /// Opens or creates the table; which epoch does it hold?
     pub(crate) async fn open(&mut self) -> Result<Option<Epoch>, StageError> {
         let table = self.target.open_or_create().await?;
-        let snapshot = table.snapshot().map_err(|e| self.target.place.failed("read", e))?.clone();
-        let epoch = epoch_of(&self.target.place, &self.target.app, &table, &snapshot).await?;
-        self.kept_up = snapshot.version();
-        self.open = Some((table, snapshot));
-        Ok(epoch)
+        self.replace(table)?;
+        self.kept_up = self.current()?.1.version();
+        self.epoch().await
     }
 
     /// Goes on with the table as it was opened just now.
-    pub(crate) fn replace(&mut self, opened: (DeltaTable, DeltaTableState)) {
-        self.open = Some(opened);
+    pub(crate) fn replace(&mut self, table: DeltaTable) -> Result<(), StageError> {
+        self.open = Some(Open::new(&self.target.place, table)?);
+        Ok(())
+    }
+
+    fn opened(&self) -> Result<&Open, StageError> {
+        self.open.as_ref().ok_or_else(|| StageError::internal("the table is not open"))
     }
 
     /// The table and its newest snapshot that is known here.
     pub(crate) fn current(&self) -> Result<(&DeltaTable, &DeltaTableState), StageError> {
-        self.open.as_ref().map(|(t, s)| (t, s)).ok_or_else(|| StageError::internal("the table is not open"))
+        self.opened().map(|open| (&open.table, &open.snapshot))
     }
 
     /// Reads the log anew.
     pub(crate) async fn refresh(&mut self) -> Result<(), StageError> {
-        let Some((table, snapshot)) = self.open.as_mut() else {
-            return Err(StageError::internal("the table is not open"));
-        };
+        let mut table = self.current()?.0.clone();
         table.update_incremental(None).await.map_err(|e| self.target.place.failed("read", e))?;
-        *snapshot = table.snapshot().map_err(|e| self.target.place.failed("read", e))?.clone();
-        Ok(())
+        self.replace(table)
+    }
+
+    /// The epoch that the snapshot holds.
+    async fn epoch(&self) -> Result<Option<Epoch>, StageError> {
+        let Open { table, snapshot, epoch } = self.opened()?;
+        let read = || epoch_of(&self.target.place, &self.target.app, table, snapshot);
+        epoch.get_or_try_init(read).await.copied()
     }
 
     /// The version that holds the epoch, if the table holds it.
     pub(crate) async fn held(&self, epoch: Epoch) -> Result<Option<u64>, StageError> {
-        let (table, snapshot) = self.current()?;
-        let held = epoch_of(&self.target.place, &self.target.app, table, snapshot).await?;
-        Ok(held.filter(|h| *h >= epoch).map(|_| snapshot.version()))
+        let held = self.epoch().await?.is_some_and(|held| held >= epoch);
+        Ok(held.then_some(self.current()?.1.version()))
     }
 
     /// That the files of an epoch are still there: another program that cleans the table may have taken them for
     /// leftovers, and a commit would name files that nobody can read.
-    pub(crate) async fn all_there(&self, commit: &Commit, actions: &[Action]) -> Result<(), StageError> {
-        if self.held(commit.epoch).await?.is_some() {
-            return Ok(());
-        }
+    pub(crate) async fn all_there(&self, actions: &[Action]) -> Result<(), StageError> {
         let store = self.current()?.0.object_store();
         let adds = actions.iter().filter_map(|a| if let Action::Add(add) = a { Some(add.path.as_str()) } else { None });
         let looks = adds.map(|path| {
@@ -134,22 +150,20 @@ impl Log {
         future::try_join_all(looks).await.map(|_| ())
     }
 
-    /// Commits actions that do not depend on what the table holds. The same actions are tried until their fate is known.
+    /// Commits an epoch that is not held yet, by actions that do not depend on what the table holds. The same actions are
+    /// tried until their fate is known.
     pub(crate) async fn append(&mut self, commit: &Commit, actions: &[Action]) -> Result<Version, StageError> {
-        if let Some(number) = self.held(commit.epoch).await? {
-            return Ok(Version { number, ours: false, conflicts: 0 });
-        }
         let mut last = None;
         for attempt in 0..TRIES {
             match self.once(commit, actions.to_vec(), 15).await {
-                Ok(number) => return Ok(Version { number, ours: true, conflicts: attempt }),
+                Ok(number) => return Ok(Version { number, conflicts: attempt }),
                 Err(error) => {
                     let next = self.judge(error, attempt, &mut last).await?;
                     if let Next::Reconcile = next {
                         self.reconcile().await?;
                     }
                     if let Some(number) = self.landed(commit.epoch, actions).await? {
-                        return Ok(Version { number, ours: true, conflicts: attempt + 1 });
+                        return Ok(Version { number, conflicts: attempt + 1 });
                     }
                 }
             }
@@ -165,7 +179,7 @@ impl Log {
         actions: Vec<Action>,
         retries: usize,
     ) -> Result<u64, DeltaTableError> {
-        let Some((table, snapshot)) = self.open.as_mut() else { return Err(DeltaTableError::NotInitialized) };
+        let Some(open) = self.open.as_mut() else { return Err(DeltaTableError::NotInitialized) };
         let removes = actions.iter().any(|a| matches!(a, Action::Remove(_)));
         let epoch = i64::try_from(commit.epoch).unwrap_or(i64::MAX);
         let mut metadata: Vec<(String, serde_json::Value)> =
@@ -186,9 +200,11 @@ impl Log {
         };
         let done = CommitBuilder::from(properties)
             .with_actions(actions)
-            .build(Some(snapshot), table.log_store(), operation)
+            .build(Some(&open.snapshot), open.table.log_store(), operation)
             .await?;
-        *snapshot = done.snapshot();
+        // Nobody has committed another epoch of ours in between: deltalake takes that for a conflict.
+        open.epoch = OnceCell::new_with(Some(Some(commit.epoch)));
+        open.snapshot = done.snapshot();
         Ok(done.version())
     }
 
@@ -251,12 +267,8 @@ impl Log {
     }
 
     pub(crate) async fn reconcile(&mut self) -> Result<(), StageError> {
-        let Some((table, snapshot)) = self.open.take() else { return Ok(()) };
-        drop(snapshot);
-        let table = feed::ensure(&self.target, schema::reconcile(&self.target, table).await?).await?;
-        let snapshot = table.snapshot().map_err(|e| self.target.place.failed("read", e))?.clone();
-        self.open = Some((table, snapshot));
-        Ok(())
+        let Some(Open { table, .. }) = self.open.take() else { return Ok(()) };
+        self.replace(feed::ensure(&self.target, schema::reconcile(&self.target, table).await?).await?)
     }
 }
 

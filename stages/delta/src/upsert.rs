@@ -100,7 +100,7 @@ impl Committer for UpsertCommitter {
             };
             match self.log.once(&commit, actions.clone(), 0).await {
                 Ok(number) => {
-                    let version = Version { number, ours: true, conflicts: attempt };
+                    let version = Version { number, conflicts: attempt };
                     return Ok(committed(&version, rows, &actions));
                 }
                 Err(error) => {
@@ -108,7 +108,7 @@ impl Committer for UpsertCommitter {
                         self.log.reconcile().await?;
                     }
                     if let Some(number) = self.log.landed(commit.epoch, &actions).await? {
-                        let version = Version { number, ours: true, conflicts: attempt + 1 };
+                        let version = Version { number, conflicts: attempt + 1 };
                         return Ok(committed(&version, rows, &actions));
                     }
                 }
