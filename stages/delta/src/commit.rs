@@ -25,7 +25,6 @@ use rand::Rng;
 use tokio::sync::OnceCell;
 
 use crate::feed;
-use crate::place::Place;
 use crate::schema;
 use crate::table::{Target, epoch_of};
 
@@ -41,20 +40,11 @@ pub(crate) struct Log {
     pub(crate) kept_up: u64,
 }
 
-/// A table and a snapshot of it.
+/// A table as of its newest version that is known here.
 struct Open {
     table: DeltaTable,
-    snapshot: DeltaTableState,
-    /// The epoch that the snapshot holds, once somebody has asked: to find it, every commit since the last checkpoint
-    /// is read.
+    /// The epoch that it holds, once somebody has asked: to find it, every commit since the last checkpoint is read.
     epoch: OnceCell<Option<Epoch>>,
-}
-
-impl Open {
-    fn new(place: &Place, table: DeltaTable) -> Result<Self, StageError> {
-        let snapshot = table.snapshot().map_err(|e| place.failed("read", e))?.clone();
-        Ok(Self { table, snapshot, epoch: OnceCell::new() })
-    }
 }
 
 /// The version that an epoch has become.
@@ -88,15 +78,14 @@ impl Log {
     /// Opens or creates the table; which epoch does it hold?
     pub(crate) async fn open(&mut self) -> Result<Option<Epoch>, StageError> {
         let table = self.target.open_or_create().await?;
-        self.replace(table)?;
+        self.replace(table);
         self.kept_up = self.current()?.1.version();
         self.epoch().await
     }
 
     /// Goes on with the table as it was opened just now.
-    pub(crate) fn replace(&mut self, table: DeltaTable) -> Result<(), StageError> {
-        self.open = Some(Open::new(&self.target.place, table)?);
-        Ok(())
+    pub(crate) fn replace(&mut self, table: DeltaTable) {
+        self.open = Some(Open { table, epoch: OnceCell::new() });
     }
 
     fn opened(&self) -> Result<&Open, StageError> {
@@ -105,19 +94,21 @@ impl Log {
 
     /// The table and its newest snapshot that is known here.
     pub(crate) fn current(&self) -> Result<(&DeltaTable, &DeltaTableState), StageError> {
-        self.opened().map(|open| (&open.table, &open.snapshot))
+        let table = &self.opened()?.table;
+        Ok((table, table.snapshot().map_err(|e| self.target.place.failed("read", e))?))
     }
 
     /// Reads the log anew.
     pub(crate) async fn refresh(&mut self) -> Result<(), StageError> {
         let mut table = self.current()?.0.clone();
         table.update_incremental(None).await.map_err(|e| self.target.place.failed("read", e))?;
-        self.replace(table)
+        self.replace(table);
+        Ok(())
     }
 
-    /// The epoch that the snapshot holds.
+    /// The epoch that the table holds.
     async fn epoch(&self) -> Result<Option<Epoch>, StageError> {
-        let Open { table, snapshot, epoch } = self.opened()?;
+        let (Open { epoch, .. }, (table, snapshot)) = (self.opened()?, self.current()?);
         let read = || epoch_of(&self.target.place, &self.target.app, table, snapshot);
         epoch.get_or_try_init(read).await.copied()
     }
@@ -200,11 +191,11 @@ impl Log {
         };
         let done = CommitBuilder::from(properties)
             .with_actions(actions)
-            .build(Some(&open.snapshot), open.table.log_store(), operation)
+            .build(Some(open.table.snapshot()?), open.table.log_store(), operation)
             .await?;
         // Nobody has committed another epoch of ours in between: deltalake takes that for a conflict.
         open.epoch = OnceCell::new_with(Some(Some(commit.epoch)));
-        open.snapshot = done.snapshot();
+        open.table.state = Some(done.snapshot());
         Ok(done.version())
     }
 
@@ -268,7 +259,8 @@ impl Log {
 
     pub(crate) async fn reconcile(&mut self) -> Result<(), StageError> {
         let Some(Open { table, .. }) = self.open.take() else { return Ok(()) };
-        self.replace(feed::ensure(&self.target, schema::reconcile(&self.target, table).await?).await?)
+        self.replace(feed::ensure(&self.target, schema::reconcile(&self.target, table).await?).await?);
+        Ok(())
     }
 }
 

@@ -7,7 +7,6 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use alluvium_engine::spec::{Problem, Span};
-use alluvium_engine::stage::StageError;
 use chrono::Utc;
 use deltalake::operations::vacuum::VacuumMode;
 use deltalake::protocol::checkpoints;
@@ -98,14 +97,11 @@ impl Log {
     /// Begins anew at the checkpoint. A snapshot that is only ever updated carries every commit since it was opened, and
     /// each costs more than the one before: after 3,000 commits nine times as much as with this.
     async fn reopen(&mut self) {
-        let opened = match self.target.place.load().await {
+        match self.target.place.load().await {
             Ok(Some(table)) => self.replace(table),
-            Ok(None) => Err(StageError::external("the table is gone")),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = opened {
+            Ok(None) => tracing::warn!(table = %self.target.place.shown(), "the table was gone after its upkeep"),
             // What is known is still right.
-            tracing::warn!(%error, "the table could not be opened again after its upkeep");
+            Err(error) => tracing::warn!(%error, "the table could not be opened again after its upkeep"),
         }
     }
 
