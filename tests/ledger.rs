@@ -88,7 +88,43 @@ fn killed_while_records_are_archived() {
         assert_eq!(done.status.signal(), Some(9), "{point}: {}", String::from_utf8_lossy(&done.stderr));
         case.call("run", &[]).ok();
         case.assert_exact(70);
+        let manifest = std::fs::read_dir(case.folder.path("lake/_state/ledger")).unwrap().map(|f| f.unwrap().path());
+        let manifest = manifest.filter(|p| p.is_file()).max().unwrap();
+        let manifest: Value = serde_json::from_slice(&std::fs::read(manifest).unwrap()).unwrap();
+        let named = manifest["segments"].as_array().unwrap().len();
+        assert_eq!(case.files("ledger/segments"), named, "{point}: the killed run's segment is there for ever");
     }
+}
+
+/// Epochs are archived at 64: what was bound again since counts as it was bound last.
+#[test]
+fn an_object_that_was_read_again_is_known_as_it_was_read_last() {
+    let spec = SPEC.replace("schema:", "on_change: reprocess, schema:");
+    let case = Case::new("again", 0..70);
+    case.folder.write("spec.yaml", &spec);
+    case.call("run", &[]).ok();
+    case.folder.write("in/0000.json", "{\"id\":700}\n");
+    case.call("run", &[]).ok();
+    assert!(case.files("bindings") > 0 && case.files("ledger/segments") > 0);
+    for _ in 0..2 {
+        let said = case.call("run", &[]).ok();
+        assert!(said.contains("nothing new to process"), "{said}");
+    }
+    let read = read(&case.folder.text("lake/table")).rows;
+    assert_eq!(read.iter().filter(|row| row[0] == json!(700)).count(), 1);
+    assert_eq!(read.len(), 71);
+}
+
+#[test]
+fn an_epoch_that_nobody_remembers_is_a_fault() {
+    let case = Case::new("hole", 0..70);
+    case.call("run", &[]).ok();
+    std::fs::remove_file(case.folder.path("lake/_state/bindings/00000000000000000067.json")).unwrap();
+    case.put(70..71);
+    let done = case.call("run", &[]).run();
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    assert!(done.err.contains("the record of what epoch 67 consists of is missing"), "{}", done.err);
+    assert_eq!(read(&case.folder.text("lake/table")).rows.len(), 70);
 }
 
 #[test]

@@ -112,13 +112,17 @@ fn an_object_that_is_written_again_after_it_was_read() {
             "error" => {
                 assert_eq!(done.code, Some(1));
                 assert!(done.err.contains("stage `objects` failed"), "{}", done.err);
-                assert!(done.err.contains("an object was written again after it had been read"), "{}", done.err);
+                assert!(
+                    done.err.contains("an object was written again after it had been bound to an epoch"),
+                    "{}",
+                    done.err
+                );
                 assert!(done.err.contains(&format!("object: {}", case.url("a"))), "{}", done.err);
             }
             "ignore" => {
                 assert_eq!(done.code, Some(0), "{}", done.err);
                 assert!(
-                    done.err.contains("objects written again after they had been read: 1, for example"),
+                    done.err.contains("objects written again after they had been bound to an epoch: 1, for example"),
                     "{}",
                     done.err
                 );

@@ -3,7 +3,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Case, python};
 
@@ -67,6 +67,38 @@ fn an_object_that_has_changed_when_a_table_holds_its_rows_is_a_fault() {
         }
         assert_eq!(crate::support::read(&case.folder.text("lake/rows")), held);
     }
+}
+
+/// What an epoch consists of, by the record.
+fn binding(case: &Case, lake: &str, epoch: u64) -> (std::path::PathBuf, Value) {
+    let path = case.folder.path(lake).join(format!("_state/bindings/{epoch:020}.json"));
+    let text = std::fs::read(&path).unwrap_or_default();
+    (path, serde_json::from_slice(&text).unwrap_or_default())
+}
+
+/// It is bound a second time while the first epoch waits to be read.
+#[test]
+fn an_object_that_is_bound_again_before_it_was_read_is_read_once() {
+    let case = Case::new("twice", "format: json, schema: { id: bigint }, on_change: reprocess");
+    case.put("a.data", b"{\"id\":1}\n");
+    let bind = |lake: &str| {
+        let call = case.call().env("LAKE", &case.folder.text(lake)).env("ALLUVIUM_FAILPOINT", "after-binding@1");
+        let done = call.command().output().unwrap();
+        assert_eq!(done.status.signal(), Some(9), "{}", String::from_utf8_lossy(&done.stderr));
+    };
+    bind("lake");
+    case.put("a.data", b"{\"id\":2}\n");
+    // As a run would bind it that is not killed: in the next epoch, as it is now.
+    bind("other");
+    let (_, mut next) = binding(&case, "other", 1);
+    let (_, first) = binding(&case, "lake", 1);
+    for (field, value) in [("epoch", json!(2)), ("generation", first["generation"].clone())] {
+        next[field] = value;
+    }
+    assert_ne!(next["splits"], first["splits"]);
+    std::fs::write(binding(&case, "lake", 2).0, next.to_string()).unwrap();
+    assert_eq!(case.rows().rows, [[json!(2)]]);
+    assert!(case.call().ok().contains("nothing new to process"));
 }
 
 #[test]

@@ -16,7 +16,9 @@ use arrow::array::{Array, AsArray, Int64Array, RecordBatch, StringArray, Timesta
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use chrono::{DateTime, Utc};
-use object_store::ObjectStoreExt;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 
 use super::Binding;
@@ -69,6 +71,21 @@ impl Archive {
             None => Manifest::default(),
         };
         Ok(Self { records: records.clone(), manifest })
+    }
+
+    /// Reads the archive and what is not archived yet as of one moment: a running pipeline moves records from there to
+    /// here now and then, and who reads in between would miss them, or look for what is gone.
+    pub(crate) async fn at_rest<T, F>(records: &Records, read: impl Fn(Arc<Self>) -> F) -> Result<T, StageError>
+    where
+        F: Future<Output = Result<T, StageError>>,
+    {
+        loop {
+            let archive = Arc::new(Self::open(records).await?);
+            let found = read(archive.clone()).await;
+            if Self::open(records).await?.upto() == archive.upto() {
+                return found;
+            }
+        }
     }
 
     /// The newest epoch in it, 0 if none.
@@ -131,13 +148,12 @@ impl Archive {
     pub(crate) async fn add(self, bindings: &[Binding], upto: Epoch) -> Result<(), StageError> {
         let encoding = |e: ArrowError| StageError::internal("the ledger cannot be encoded").because(e);
         let mut segments = self.manifest.segments.clone();
-        let mut gone = Vec::new();
         let mut rows = vec![rows(bindings).map_err(encoding)?];
         let mut count = rows.iter().map(|b| b.num_rows() as u64).sum::<u64>();
         while let Some(last) = segments.last().filter(|s| s.rows <= 2 * count && s.rows + count <= LARGEST) {
             rows.splice(0..0, self.read(last).await?);
             count += last.rows;
-            gone.extend(segments.pop());
+            segments.pop();
         }
         if count > 0 {
             let name = format!("{upto:020}-{}.parquet", uuid::Uuid::new_v4().simple());
@@ -146,18 +162,22 @@ impl Archive {
             segments.push(Segment { name, rows: count });
         }
         let path = self.records.of_epoch(FOLDER, upto);
-        if let Created::Theirs(_) = self.records.create(&path, &Manifest { upto, segments }).await? {
+        let manifest = Manifest { upto, segments };
+        if let Created::Theirs(_) = self.records.create(&path, &manifest).await? {
             return Ok(());
         }
         failpoint::hit("after-manifest", upto);
-        // From here on only tidying up.
+        // From here on only tidying up: older manifests, then what was merged, and what a killed run has left.
         let older = self.records.epochs(FOLDER).await?.into_iter().filter(|e| *e < upto);
-        let mut paths: Vec<_> = older.map(|epoch| self.records.of_epoch(FOLDER, epoch)).collect();
-        paths.extend(gone.iter().map(|segment| self.path(&segment.name)));
-        self.records.delete(paths).await
+        self.records.delete(older.map(|epoch| self.records.of_epoch(FOLDER, epoch)).collect()).await?;
+        let folder = self.records.path(FOLDER).join("segments");
+        let named = |path: &Path| manifest.segments.iter().any(|s| path.filename() == Some(&s.name));
+        let there = self.records.location().store.list(Some(&folder)).map_ok(|meta| meta.location);
+        let there: Vec<Path> = there.try_collect().await.map_err(|e| self.records.unreachable("list", &folder, e))?;
+        self.records.delete(there.into_iter().filter(|path| !named(path)).collect()).await
     }
 
-    fn path(&self, name: &str) -> object_store::path::Path {
+    fn path(&self, name: &str) -> Path {
         self.records.path(FOLDER).join("segments").join(name)
     }
 

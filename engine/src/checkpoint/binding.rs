@@ -25,6 +25,9 @@ pub(crate) struct Binding {
     pub(crate) splits: BTreeMap<String, Vec<Split>>,
 }
 
+/// Splits that were not read after all, by source: identity, and what identifies the content that was bound.
+pub(crate) type Dropped = BTreeMap<String, BTreeMap<String, u64>>;
+
 impl Binding {
     /// Takes splits out that were not read: by source.
     pub(crate) fn drop_splits(&mut self, dropped: &BTreeMap<String, BTreeSet<String>>) {

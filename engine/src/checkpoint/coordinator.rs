@@ -1,6 +1,6 @@
 //! Commits epochs in order: all tables, then the completion record. There is one in a cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use futures::{FutureExt, future};
 use tokio::sync::mpsc;
 
+use super::binding::Dropped;
 use super::ledger::Ledger;
 use super::state::{StateLog, StateManifest};
 use super::{CheckpointStore, Completion, History, SourceCount};
@@ -42,7 +43,7 @@ pub(crate) struct Ready {
     /// What was read, by source.
     pub(crate) sources: BTreeMap<String, SourceCount>,
     /// Splits that do not belong to the epoch after all, by source.
-    pub(crate) dropped: BTreeMap<String, BTreeSet<String>>,
+    pub(crate) dropped: Dropped,
 }
 
 /// Owner of all tables of the pipeline.
@@ -171,10 +172,10 @@ impl Coordinator {
     }
 
     /// What was dropped may be found again.
-    fn forget(&self, dropped: &BTreeMap<String, BTreeSet<String>>) {
+    fn forget(&self, dropped: &Dropped) {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         for (source, ids) in dropped {
-            ids.iter().for_each(|id| ledger.forget(source, id));
+            ids.iter().for_each(|(id, content)| ledger.forget(source, id, *content));
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is known of complete epochs: from their records, from the archive, and from the logs of the tables.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use futures::{TryStreamExt, future};
@@ -50,14 +51,8 @@ pub async fn epochs(plan: &Plan, tables: &dyn Tables, most: u64) -> Result<Vec<P
     let records = Records::new(plan.storage.open(&plan.state)?);
     let Some(newest) = store::newest_completion(&records).await?.map(|c| c.epoch) else { return Ok(Vec::new()) };
     let first = (newest + 1).saturating_sub(most).max(1);
-    let mut all = loop {
-        // A running pipeline moves records into the archive now and then: then they are looked for there.
-        let archived = Archive::open(&records).await?.upto();
-        let found = recorded(&records, first, newest).await;
-        if Archive::open(&records).await?.upto() == archived {
-            break found?;
-        }
-    };
+    let read = async |archive: Arc<Archive>| recorded(&records, &archive, first, newest).await;
+    let mut all = Archive::at_rest(&records, read).await?;
     let with_table = plan.stages.iter().filter_map(|s| Some((&s.name, &s.outputs.table.as_ref()?.url)));
     let logs = with_table.map(|(stage, url)| async move {
         let held = tables.table(&plan.storage, url)?.held(&plan.pipeline, stage);
@@ -75,10 +70,14 @@ pub async fn epochs(plan: &Plan, tables: &dyn Tables, most: u64) -> Result<Vec<P
 }
 
 /// What records and archive say of the epochs from `first` to `newest`.
-async fn recorded(records: &Records, first: Epoch, newest: Epoch) -> Result<BTreeMap<Epoch, PastEpoch>, StageError> {
+async fn recorded(
+    records: &Records,
+    archive: &Archive,
+    first: Epoch,
+    newest: Epoch,
+) -> Result<BTreeMap<Epoch, PastEpoch>, StageError> {
     let empty = |epoch| (epoch, PastEpoch { epoch, ..PastEpoch::default() });
     let mut all: BTreeMap<Epoch, PastEpoch> = (first..=newest).map(empty).collect();
-    let archive = Archive::open(records).await?;
     for segment in (0..archive.segments()).rev() {
         let rows = archive.rows_of(segment).await?;
         let oldest = rows.first().map(|row| row.epoch);

@@ -20,10 +20,25 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Everything up to `archived` is complete, and its splits are not in the bindings.
-    pub(crate) fn new(completed: Option<Completion>, archived: Epoch, bindings: Vec<Binding>) -> Self {
+    /// Everything up to `archived` is complete, and `ledger` has its splits; the bindings are those of later epochs.
+    ///
+    /// # Errors
+    /// The first epoch whose binding is missing.
+    pub(crate) fn new(
+        completed: Option<Completion>,
+        archived: Epoch,
+        ledger: Ledger,
+        bindings: Vec<Binding>,
+    ) -> Result<Self, Epoch> {
         let done = completed.as_ref().map_or(archived, |c| c.epoch);
-        let mut history = Self { completed, last_bound: done, kept: bindings.len(), ..Self::default() };
+        let mut history = Self { completed, last_bound: done, kept: bindings.len(), ledger, ..Self::default() };
+        // Splits of an epoch that nobody remembers would be read again.
+        let last = bindings.last().map_or(done, |b| b.epoch.max(done));
+        let there = bindings.iter().map(|b| Some(b.epoch)).chain(std::iter::repeat(None));
+        if let Some((missing, _)) = (archived + 1..=last).zip(there).find(|(epoch, there)| *there != Some(*epoch)) {
+            return Err(missing);
+        }
+        // What was bound again counts as it was bound last.
         for binding in bindings {
             history.last_bound = history.last_bound.max(binding.epoch);
             for (source, splits) in &binding.splits {
@@ -33,8 +48,7 @@ impl History {
                 history.open.push(binding);
             }
         }
-        history.open.sort_by_key(|b| b.epoch);
-        history
+        Ok(history)
     }
 
     /// The newest complete epoch, 0 if none.

@@ -1,9 +1,11 @@
-//! Which splits were bound and in which epoch, for commands that hold sources against the ledger: 40 bytes for each.
+//! Which splits were bound and in which epoch, for commands that hold sources against the ledger: 32 bytes for each, and a
+//! hash table's room beside them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::archive::Archive;
-use super::ledger::{fingerprint, identity};
+use super::ledger::{Identity, content_of, identity};
 use super::{Records, store};
 use crate::Epoch;
 use crate::plan::Plan;
@@ -19,7 +21,7 @@ pub struct Known {
 #[derive(Debug, Default)]
 pub(crate) struct OfSource {
     /// Content and epoch, by identity; of a split that was bound again, the newer ones.
-    splits: HashMap<u128, (u64, Epoch)>,
+    splits: HashMap<Identity, (u64, Epoch)>,
     /// The greatest identity.
     last: Option<String>,
     /// Splits that were bound again with another content.
@@ -43,19 +45,21 @@ pub enum Mark {
 /// When the state cannot be read.
 pub async fn known(plan: &Plan) -> Result<Known, StageError> {
     let records = Records::new(plan.storage.open(&plan.state)?);
-    let mut known = Known::default();
-    let archive = Archive::open(&records).await?;
-    for segment in 0..archive.segments() {
-        for row in archive.rows_of(segment).await? {
-            known.note(&row.source, &row.split, row.epoch);
+    let read = async |archive: Arc<Archive>| {
+        let mut known = Known::default();
+        for segment in 0..archive.segments() {
+            for row in archive.rows_of(segment).await? {
+                known.note(&row.source, &row.split, row.epoch);
+            }
         }
-    }
-    for binding in store::bindings(&records, archive.upto() + 1..=Epoch::MAX).await? {
-        for (source, splits) in &binding.splits {
-            splits.iter().for_each(|split| known.note(source, split, binding.epoch));
+        for binding in store::bindings(&records, archive.upto() + 1..=Epoch::MAX).await? {
+            for (source, splits) in &binding.splits {
+                splits.iter().for_each(|split| known.note(source, split, binding.epoch));
+            }
         }
-    }
-    Ok(known)
+        Ok(known)
+    };
+    Archive::at_rest(&records, read).await
 }
 
 impl Known {
@@ -95,8 +99,4 @@ impl OfSource {
     pub(crate) fn len(&self) -> u64 {
         self.splits.len() as u64
     }
-}
-
-fn content_of(split: &Split) -> u64 {
-    fingerprint(split.version.as_deref(), split.bytes, split.modified)
 }

@@ -12,7 +12,7 @@
 //! exact. No clock is compared between machines.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use chrono::{DateTime, Utc};
 use futures::TryStreamExt;
@@ -57,7 +57,21 @@ struct Beat {
 pub(crate) struct Lease {
     records: Records,
     record: Record,
-    looked: Arc<Mutex<Instant>>,
+    looked: Arc<Mutex<Look>>,
+}
+
+/// When somebody looked. Of the two clocks one stands still while a machine is suspended, and the other can be set.
+#[derive(Debug, Clone, Copy)]
+struct Look(Instant, SystemTime);
+
+impl Look {
+    fn now() -> Self {
+        Self(Instant::now(), SystemTime::now())
+    }
+
+    fn is_fresh(self) -> bool {
+        self.0.elapsed() < FRESH && self.1.elapsed().is_ok_and(|elapsed| elapsed < FRESH)
+    }
 }
 
 impl Lease {
@@ -81,7 +95,7 @@ impl Lease {
                 // Somebody else was quicker: look at that one.
                 Created::Theirs(_) => continue,
                 Created::Ours => {
-                    let lease = Self { records: records.clone(), record, looked: Arc::new(Mutex::new(Instant::now())) };
+                    let lease = Self { records: records.clone(), record, looked: Arc::new(Mutex::new(Look::now())) };
                     lease.beat(1, false).await?;
                     lease.forget_older().await;
                     return Ok(lease);
@@ -101,7 +115,7 @@ impl Lease {
     /// # Errors
     /// A newer owner, by name.
     pub(crate) async fn verify(&self) -> Result<(), StageError> {
-        if self.looked.lock().unwrap_or_else(PoisonError::into_inner).elapsed() < FRESH {
+        if self.looked.lock().unwrap_or_else(PoisonError::into_inner).is_fresh() {
             return Ok(());
         }
         self.look().await
@@ -110,7 +124,7 @@ impl Lease {
     /// The same, with a fresh look.
     pub(crate) async fn look(&self) -> Result<(), StageError> {
         // The moment before the answer: a lease may be lost while the answer is on its way.
-        let now = Instant::now();
+        let now = Look::now();
         let folder = self.records.path("lease");
         match newest(&self.records, &folder).await? {
             Some(newest) if newest > self.generation() => {

@@ -1,4 +1,4 @@
-//! Which splits were bound: exact, in 24 bytes for each.
+//! Which splits were bound: exact, in 24 bytes for each, and a hash table's room beside them (30 to 60 altogether).
 //!
 //! A split is remembered by the first 128 bits of the SHA-256 of its identity, so two of a billion splits are taken for
 //! one with a probability of 1 in 10^20; and by 64 bits of what identifies its content.
@@ -19,7 +19,7 @@ pub(crate) struct Ledger {
 
 #[derive(Debug, Default)]
 struct Seen {
-    splits: HashMap<u128, u64>,
+    splits: HashMap<Identity, u64>,
     /// The greatest identity.
     last: Option<String>,
 }
@@ -38,16 +38,14 @@ impl Ledger {
     pub(crate) fn look(&self, source: &str, split: &Split) -> Known {
         match self.sources.get(source).and_then(|seen| seen.splits.get(&identity(&split.id))) {
             None => Known::New,
-            Some(content) if *content == fingerprint(split.version.as_deref(), split.bytes, split.modified) => {
-                Known::Same
-            }
+            Some(content) if *content == content_of(split) => Known::Same,
             Some(_) => Known::Changed,
         }
     }
 
     /// Remembers a split.
     pub(crate) fn insert(&mut self, source: &str, split: &Split) {
-        self.note(source, &split.id, fingerprint(split.version.as_deref(), split.bytes, split.modified));
+        self.note(source, &split.id, content_of(split));
     }
 
     /// The same from a row of the ledger on storage.
@@ -62,10 +60,13 @@ impl Ledger {
         }
     }
 
-    /// Forgets a split that was not read after all: it will be found again.
-    pub(crate) fn forget(&mut self, source: &str, id: &str) {
-        if let Some(seen) = self.sources.get_mut(source) {
-            self.forgotten |= seen.splits.remove(&identity(id)).is_some();
+    /// Forgets a split that was not read after all: it will be found again. If it was bound with another content since,
+    /// that is what is remembered.
+    pub(crate) fn forget(&mut self, source: &str, id: &str, content: u64) {
+        let (id, seen) = (identity(id), self.sources.get_mut(source));
+        if let Some(seen) = seen.filter(|seen| seen.splits.get(&id) == Some(&content)) {
+            seen.splits.remove(&id);
+            self.forgotten = true;
         }
     }
 
@@ -86,9 +87,21 @@ impl Ledger {
     }
 }
 
-pub(crate) fn identity(id: &str) -> u128 {
+/// What a split's identity comes to. Two halves: a number of 128 bits would take 32 bytes, with what it stands beside.
+pub(crate) type Identity = [u64; 2];
+
+pub(crate) fn identity(id: &str) -> Identity {
     let digest = Sha256::digest(id.as_bytes());
-    digest.iter().take(16).fold(0, |all, byte| (all << 8) | u128::from(*byte))
+    [number(&digest[..8]), number(&digest[8..16])]
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |all, byte| (all << 8) | u64::from(*byte))
+}
+
+/// What identifies the content that a split was listed with.
+pub(crate) fn content_of(split: &Split) -> u64 {
+    fingerprint(split.version.as_deref(), split.bytes, split.modified)
 }
 
 /// What identifies a split's content: its version, or what comes nearest.
@@ -97,8 +110,7 @@ pub(crate) fn fingerprint(version: Option<&str>, bytes: u64, modified: Option<Da
         Some(version) => version.to_owned(),
         None => format!("{bytes} {}", modified.map_or(0, |m| m.timestamp_micros())),
     };
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(8).fold(0, |all, byte| (all << 8) | u64::from(*byte))
+    number(&Sha256::digest(text.as_bytes())[..8])
 }
 
 #[cfg(test)]
@@ -119,9 +131,20 @@ mod tests {
         assert_eq!(ledger.look("s", &split("b", "2")), Known::Changed);
         assert_eq!(ledger.look("other", &split("b", "1")), Known::New);
         assert_eq!(ledger.last("s"), Some("b"));
-        ledger.forget("s", "b");
+        ledger.forget("s", "b", content_of(&split("b", "1")));
         assert_eq!(ledger.look("s", &split("b", "1")), Known::New);
         assert_eq!(ledger.len(), 1);
+        assert!(ledger.take_forgotten());
+    }
+
+    #[test]
+    fn what_was_bound_again_is_not_forgotten_with_what_it_was_before() {
+        let mut ledger = Ledger::default();
+        ledger.insert("s", &split("a", "1"));
+        ledger.insert("s", &split("a", "2"));
+        ledger.forget("s", "a", content_of(&split("a", "1")));
+        assert_eq!(ledger.look("s", &split("a", "2")), Known::Same);
+        assert!(!ledger.take_forgotten());
     }
 
     #[test]

@@ -3,6 +3,10 @@
 //! A listing of everything finds late objects whatever their names and times. When it takes long, those in between ask
 //! only for identities after the greatest one known, so that new objects with ascending names are found at once. A source
 //! whose splits come in order is never asked for anything else.
+//!
+//! When there is more than may be held, and a listing was seen to come in the order of binding, what is beyond is asked for
+//! piece by piece, each after the one before; then everything is listed once more. So a million objects cost three
+//! listings, and not one for each hundred thousand.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +28,8 @@ const SHARE: u32 = 10;
 /// All sources of a pipeline, and what was found.
 pub(crate) struct Listing {
     sources: Vec<Listed>,
+    /// The source whose turn it is: one that has much must not keep others waiting.
+    turn: usize,
     ledger: Arc<Mutex<Ledger>>,
     progress: Arc<Progress>,
 }
@@ -37,6 +43,8 @@ struct Listed {
     whole: Option<(Instant, Duration)>,
     /// What there was beyond what is held.
     beyond: Backlog,
+    /// The greatest identity that was held, if everything beyond comes after it.
+    resume: Option<String>,
     /// Changed splits of the last listing that were left alone.
     ignored: usize,
 }
@@ -47,15 +55,8 @@ impl Listing {
         ledger: Arc<Mutex<Ledger>>,
         progress: Arc<Progress>,
     ) -> Self {
-        let listed = |(name, source)| Listed {
-            name,
-            source,
-            found: BTreeMap::new(),
-            whole: None,
-            beyond: Backlog::default(),
-            ignored: 0,
-        };
-        Self { sources: sources.into_iter().map(listed).collect(), ledger, progress }
+        let listed = |(name, source)| Listed::new(name, source);
+        Self { sources: sources.into_iter().map(listed).collect(), turn: 0, ledger, progress }
     }
 
     /// Whether nothing is held.
@@ -65,7 +66,7 @@ impl Listing {
 
     /// Whether there was more than could be held.
     pub(crate) fn is_cut(&self) -> bool {
-        self.sources.iter().any(|s| s.beyond.splits > 0)
+        self.sources.iter().any(|s| s.beyond.splits > 0 || s.resume.is_some())
     }
 
     /// Whether there is a source of which nothing is known.
@@ -75,7 +76,7 @@ impl Listing {
 
     /// What is held no longer counts: the next look is at everything.
     pub(crate) fn forget(&mut self) {
-        self.sources.iter_mut().for_each(|s| s.whole = None);
+        self.sources.iter_mut().for_each(|s| (s.whole, s.resume) = (None, None));
     }
 
     /// Looks what is there.
@@ -93,14 +94,17 @@ impl Listing {
         Ok(())
     }
 
-    /// The first split.
+    /// The split that is next: of the sources in turn, the first of each.
     pub(crate) fn first(&self) -> Option<&Split> {
-        self.sources.iter().find_map(|s| s.found.first_key_value()).map(|(_, split)| split)
+        self.sources[next(&self.sources, self.turn)?].found.first_key_value().map(|(_, split)| split)
     }
 
-    /// Takes the first split, with its source.
+    /// Takes that split, with its source.
     pub(crate) fn take(&mut self) -> Option<(String, Split)> {
-        self.sources.iter_mut().find_map(|s| s.found.pop_first().map(|(_, split)| (s.name.clone(), split)))
+        let next = next(&self.sources, self.turn)?;
+        self.turn = next + 1;
+        let source = &mut self.sources[next];
+        source.found.pop_first().map(|(_, split)| (source.name.clone(), split))
     }
 
     /// Says how much waits.
@@ -113,123 +117,188 @@ impl Listing {
     }
 }
 
+/// The source that has something, beginning with the one whose turn it is.
+fn next(sources: &[Listed], turn: usize) -> Option<usize> {
+    let all = sources.len();
+    (turn..turn + all).map(|n| n % all).find(|n| !sources[*n].found.is_empty())
+}
+
 impl Listed {
+    fn new(name: String, source: Arc<dyn Source>) -> Self {
+        let (found, beyond) = (BTreeMap::new(), Backlog::default());
+        Self { name, source, found, whole: None, beyond, resume: None, ignored: 0 }
+    }
+
     async fn look(&mut self, ledger: &Mutex<Ledger>) -> Result<(), StageError> {
         let last = ledger.lock().unwrap_or_else(PoisonError::into_inner).last(&self.name).map(str::to_owned);
         let recent = self.whole.is_some_and(|(ended, took)| ended.elapsed() < took * SHARE);
-        let ordered = self.source.is_ordered();
-        if ordered && self.whole.is_some() && !self.found.is_empty() {
-            // Whatever has come since comes after it.
-            return Ok(());
+        if self.source.is_ordered() {
+            // Whatever has come since comes after what is held.
+            return if self.whole.is_some() && !self.found.is_empty() {
+                Ok(())
+            } else {
+                self.ahead(ledger, last.as_deref()).await
+            };
         }
-        let after = last.filter(|_| ordered || (recent && self.beyond.splits == 0));
-        let whole = ordered || after.is_none();
+        match self.resume.clone() {
+            // What is held is bound first.
+            Some(_) if !self.found.is_empty() => Ok(()),
+            Some(after) => self.go_on(ledger, &after).await,
+            None if self.beyond.splits > 0 && recent && !self.found.is_empty() => Ok(()),
+            None if self.beyond.splits == 0 && recent && last.is_some() => self.newer(ledger, last.as_deref()).await,
+            None => self.everything(ledger).await,
+        }
+    }
+
+    /// Asks for everything.
+    async fn everything(&mut self, ledger: &Mutex<Ledger>) -> Result<(), StageError> {
         let started = Instant::now();
-        if whole {
-            // Found anew: what has vanished meanwhile is not bound.
-            self.found.clear();
-            self.beyond = Backlog::default();
-        }
+        // Found anew: what has vanished meanwhile is not bound.
+        self.found.clear();
+        self.beyond = Backlog::default();
         let (mut ignored, mut example) = (0, None);
-        let mut splits = self.source.list(after.as_deref());
+        let mut order = Order::default();
+        let mut splits = self.source.list(None);
         while let Some(split) = splits.next().await {
             let split = split?;
-            let known = ledger.lock().unwrap_or_else(PoisonError::into_inner).look(&self.name, &split);
-            match (known, self.source.on_change()) {
-                (Known::Same, _) => continue,
-                (Known::Changed, OnChange::Ignore) => {
+            order.see(&split);
+            match self.judge(ledger, &split)? {
+                Verdict::Take => self.hold(split),
+                Verdict::Known => {}
+                Verdict::Ignore => {
                     ignored += 1;
                     example.get_or_insert(split.id);
-                    continue;
                 }
-                (Known::Changed, OnChange::Error) => return Err(changed(&split)),
-                (Known::New, _) | (Known::Changed, OnChange::Reprocess) => {}
-            }
-            if ordered && self.found.len() >= MOST_AHEAD {
-                self.beyond.add(&split);
-                break;
-            }
-            self.found.insert((split.rank, split.id.clone()), split);
-            if self.found.len() > MOST_HELD
-                && let Some((_, cut)) = self.found.pop_last()
-            {
-                self.beyond.add(&cut);
             }
         }
-        if whole {
-            self.whole = Some((Instant::now(), started.elapsed()));
-            if ignored > self.ignored
-                && let Some(example) = example
-            {
-                tracing::warn!(
-                    stage = self.name,
-                    "objects written again after they had been read: {ignored}, for example {example}; they are not read again"
-                );
+        self.whole = Some((Instant::now(), started.elapsed()));
+        let cut = self.beyond.splits > 0 && order.is_kept();
+        self.resume = self.found.last_key_value().filter(|_| cut).map(|((_, id), _)| id.clone());
+        if ignored > self.ignored
+            && let Some(example) = example
+        {
+            tracing::warn!(
+                stage = self.name,
+                "objects written again after they had been bound to an epoch: {ignored}, for example {example}; they are not read again"
+            );
+        }
+        self.ignored = ignored;
+        Ok(())
+    }
+
+    /// Asks for what comes after the greatest identity that was bound.
+    async fn newer(&mut self, ledger: &Mutex<Ledger>, after: Option<&str>) -> Result<(), StageError> {
+        let mut come = BTreeMap::new();
+        let mut splits = self.source.list(after);
+        while let Some(split) = splits.next().await {
+            let split = split?;
+            if let Verdict::Take = self.judge(ledger, &split)? {
+                come.insert(split.id.clone(), split.rank);
+                self.hold(split);
             }
-            self.ignored = ignored;
+        }
+        // One that was written again while it waited has another rank now, and is there once.
+        self.found.retain(|(rank, id), _| come.get(id).is_none_or(|newest| newest == rank));
+        Ok(())
+    }
+
+    /// Asks for the next piece of what could not be held.
+    async fn go_on(&mut self, ledger: &Mutex<Ledger>, after: &str) -> Result<(), StageError> {
+        let mut splits = self.source.list(Some(after));
+        while self.found.len() < MOST_HELD {
+            let Some(split) = splits.next().await else {
+                // Some may have come before these meanwhile.
+                (self.beyond, self.resume, self.whole) = (Backlog::default(), None, None);
+                return Ok(());
+            };
+            let split = split?;
+            self.resume = Some(split.id.clone());
+            if let Verdict::Take = self.judge(ledger, &split)? {
+                self.beyond.take(&split);
+                self.hold(split);
+            }
         }
         Ok(())
+    }
+
+    /// Asks a source whose splits come in order for the next ones.
+    async fn ahead(&mut self, ledger: &Mutex<Ledger>, after: Option<&str>) -> Result<(), StageError> {
+        let started = Instant::now();
+        self.found.clear();
+        self.beyond = Backlog::default();
+        let mut splits = self.source.list(after);
+        while let Some(split) = splits.next().await {
+            let split = split?;
+            if let Verdict::Take = self.judge(ledger, &split)? {
+                if self.found.len() >= MOST_AHEAD {
+                    self.beyond.add(&split);
+                    break;
+                }
+                self.hold(split);
+            }
+        }
+        self.whole = Some((Instant::now(), started.elapsed()));
+        Ok(())
+    }
+
+    fn hold(&mut self, split: Split) {
+        self.found.insert((split.rank, split.id.clone()), split);
+        if self.found.len() > MOST_HELD
+            && let Some((_, cut)) = self.found.pop_last()
+        {
+            self.beyond.add(&cut);
+        }
+    }
+
+    fn judge(&self, ledger: &Mutex<Ledger>, split: &Split) -> Result<Verdict, StageError> {
+        let known = ledger.lock().unwrap_or_else(PoisonError::into_inner).look(&self.name, split);
+        match (known, self.source.on_change()) {
+            (Known::Same, _) => Ok(Verdict::Known),
+            (Known::Changed, OnChange::Ignore) => Ok(Verdict::Ignore),
+            (Known::Changed, OnChange::Error) => Err(changed(split)),
+            (Known::New, _) | (Known::Changed, OnChange::Reprocess) => Ok(Verdict::Take),
+        }
+    }
+}
+
+/// What becomes of a split that is listed.
+enum Verdict {
+    Take,
+    Known,
+    /// It was written again, and nobody wants that.
+    Ignore,
+}
+
+/// Whether splits came in the order in which they are bound.
+#[derive(Default)]
+struct Order {
+    last: Option<(i64, String)>,
+    broken: bool,
+}
+
+impl Order {
+    fn see(&mut self, split: &Split) {
+        if self.broken {
+            return;
+        }
+        // Ranks of their own, such as times, come in no order that could be asked for.
+        self.broken = self.last.as_ref().is_some_and(|(rank, id)| *rank != split.rank || *id >= split.id);
+        match &mut self.last {
+            Some((_, id)) => id.clone_from(&split.id),
+            None => self.last = Some((split.rank, split.id.clone())),
+        }
+    }
+
+    fn is_kept(&self) -> bool {
+        !self.broken
     }
 }
 
 fn changed(split: &Split) -> StageError {
-    StageError::user("an object was written again after it had been read").object(&split.id).hint(
+    StageError::user("an object was written again after it had been bound to an epoch").object(&split.id).hint(
         "write new content under a new name; or set `on_change:` to `ignore` it, or to `reprocess` it as further rows",
     )
 }
 
 #[cfg(test)]
-mod tests {
-    use futures::stream::{self, BoxStream};
-
-    use super::*;
-    use crate::stage::{Read, ReadContext};
-
-    /// Splits that are named by numbers; says what it was asked.
-    struct Numbers(Mutex<Vec<Option<String>>>);
-
-    fn split(n: usize) -> Split {
-        Split { id: format!("{n:06}"), bytes: 1, version: None, modified: None, rank: 0 }
-    }
-
-    impl Source for Numbers {
-        fn list(&self, after: Option<&str>) -> BoxStream<'static, Result<Split, StageError>> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(after.map(str::to_owned));
-            let after = after.unwrap_or_default().to_owned();
-            stream::iter((0..2 * MOST_AHEAD + 5).map(split).filter(move |s| s.id > after).map(Ok)).boxed()
-        }
-
-        fn read(&self, _split: Split, _context: ReadContext) -> BoxStream<'static, Result<Read, StageError>> {
-            stream::empty().boxed()
-        }
-
-        fn is_ordered(&self) -> bool {
-            true
-        }
-    }
-
-    #[tokio::test]
-    async fn of_splits_in_order_only_the_next_ones_are_held_and_asked_for() {
-        let source = Arc::new(Numbers(Mutex::default()));
-        let (found, beyond) = (BTreeMap::new(), Backlog::default());
-        let name = "numbers".to_owned();
-        let mut listed = Listed { name, source: source.clone(), found, whole: None, beyond, ignored: 0 };
-        let ledger = Mutex::new(Ledger::default());
-        let mut bound = Vec::new();
-        for held in [MOST_AHEAD, MOST_AHEAD, 5, 0] {
-            listed.look(&ledger).await.ok();
-            // What is held is bound first.
-            listed.look(&ledger).await.ok();
-            assert_eq!(listed.found.len(), held);
-            while let Some((_, split)) = listed.found.pop_first() {
-                ledger.lock().unwrap_or_else(PoisonError::into_inner).insert("numbers", &split);
-                bound.push(split);
-            }
-        }
-        assert_eq!(bound, (0..2 * MOST_AHEAD + 5).map(split).collect::<Vec<_>>());
-        let asked = source.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let last = |n: usize| Some(split(n).id);
-        let end = last(2 * MOST_AHEAD + 4);
-        assert_eq!(asked, [None, last(MOST_AHEAD - 1), last(2 * MOST_AHEAD - 1), end.clone(), end]);
-    }
-}
+mod tests;

@@ -80,6 +80,8 @@ impl Minter {
 
     async fn mint(&mut self, outbox: &Outbox<Minted>) -> Result<(), End> {
         let mut stop = self.stop.clone();
+        // How much is to be done is known from the first moment.
+        self.open.iter().for_each(|binding| self.progress.outstanding(binding));
         for binding in std::mem::take(&mut self.open) {
             tracing::info!(epoch = binding.epoch, "replaying an epoch that an earlier run did not complete");
             self.send(binding, None, outbox).await?;
@@ -117,7 +119,7 @@ impl Minter {
         looked: Instant,
         stop: &mut watch::Receiver<bool>,
     ) -> Result<(), End> {
-        while self.watch.is_some() || !self.listing.is_empty() {
+        while !self.listing.is_empty() || (self.watch.is_some() && !self.listing.is_cut()) {
             let control = self.control.borrow_and_update().clone();
             let again = looked + control.interval(self.watch).unwrap_or_default();
             let mut changed = self.control.clone();

@@ -49,6 +49,7 @@ pub use known::{Known, Mark, known};
 pub use last_run::{LastRun, Standing, standing};
 pub(crate) use last_run::{last_run, note_end};
 pub(crate) use lease::{Kept, Lease};
+pub(crate) use ledger::content_of;
 pub(crate) use listing::Listing;
 pub(crate) use minter::Minter;
 pub(crate) use prospect::look;
@@ -133,12 +134,14 @@ pub fn ledger_schema() -> SchemaRef {
 /// When the state cannot be read.
 pub async fn ledger(plan: &Plan) -> Result<Vec<RecordBatch>, StageError> {
     let records = Records::new(plan.storage.open(&plan.state)?);
-    let archive = archive::Archive::open(&records).await?;
-    let (bindings, completed) = store::recent(&records, archive.upto()).await?;
     let encoding = |e| StageError::internal("the ledger cannot be shown").because(e);
-    let mut batches = archive.batches().await?;
-    batches.push(archive::rows(&bindings).map_err(encoding)?);
-    let completed = completed.map_or(archive.upto(), |c| c.epoch);
+    let read = async |archive: Arc<archive::Archive>| {
+        let (bindings, completed) = store::recent(&records, archive.upto()).await?;
+        let mut batches = archive.batches().await?;
+        batches.push(archive::rows(&bindings).map_err(encoding)?);
+        Ok((batches, completed.map_or(archive.upto(), |c| c.epoch)))
+    };
+    let (batches, completed) = archive::Archive::at_rest(&records, read).await?;
     let batches = batches.into_iter().map(|batch| {
         let epochs = batch.column_by_name("epoch").and_then(|c| c.as_primitive_opt::<Int64Type>());
         let complete = |e: Option<i64>| e.and_then(|e| u64::try_from(e).ok()).is_some_and(|e| e <= completed);

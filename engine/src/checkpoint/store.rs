@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::archive::Archive;
+use super::binding::Dropped;
 use super::lease::Lease;
+use super::ledger::Ledger;
 use super::records::{Created, Records};
 use super::{Binding, Completion, History};
 use crate::Epoch;
@@ -126,11 +129,19 @@ impl CheckpointStore {
 
     /// What earlier runs have left.
     pub(crate) async fn history(&self) -> Result<History, StageError> {
-        let archive = Archive::open(&self.records).await?;
-        let (bindings, completed) = recent(&self.records, archive.upto()).await?;
-        let mut history = History::new(completed, archive.upto(), bindings);
-        archive.each(|source, id, content| history.ledger.note(source, id, content)).await?;
-        Ok(history)
+        // An owner that was replaced may be archiving still.
+        let read = async |archive: Arc<Archive>| {
+            let (bindings, completed) = recent(&self.records, archive.upto()).await?;
+            let mut ledger = Ledger::default();
+            archive.each(|source, id, content| ledger.note(source, id, content)).await?;
+            Ok((archive.upto(), bindings, completed, ledger))
+        };
+        let (archived, bindings, completed, ledger) = Archive::at_rest(&self.records, read).await?;
+        History::new(completed, archived, ledger, bindings).map_err(|missing| {
+            StageError::user(format!("the record of what epoch {missing} consists of is missing"))
+                .object(format!("{}/{BINDINGS}", self.url()))
+                .hint("it was deleted by hand, or the state was restored in part; put it back: without it its objects would be read again")
+        })
     }
 
     /// Makes a binding durable.
@@ -155,17 +166,13 @@ impl CheckpointStore {
 
     /// Writes down that some splits of an epoch were not read and do not belong to it. To be called before any table
     /// holds the epoch.
-    pub(crate) async fn drop_splits(
-        &self,
-        epoch: Epoch,
-        splits: &BTreeMap<String, BTreeSet<String>>,
-    ) -> Result<(), StageError> {
+    pub(crate) async fn drop_splits(&self, epoch: Epoch, splits: &Dropped) -> Result<(), StageError> {
         self.lease.verify().await?;
         let path = self.records.of_epoch(DROPPED, epoch);
         // An earlier try of the epoch may have dropped others.
         let mut all: BTreeMap<String, BTreeSet<String>> = self.records.read_if_there(&path).await?.unwrap_or_default();
         for (source, ids) in splits {
-            all.entry(source.clone()).or_default().extend(ids.iter().cloned());
+            all.entry(source.clone()).or_default().extend(ids.keys().cloned());
         }
         self.records.put(&path, &all).await
     }
@@ -191,6 +198,7 @@ impl CheckpointStore {
         self.lease.verify().await?;
         archive.add(&done, completed).await?;
         failpoint::hit("after-archive", completed);
+        self.lease.verify().await?;
         for folder in [BINDINGS, DROPPED, COMPLETE] {
             let last = if folder == COMPLETE { completed.saturating_sub(1) } else { completed };
             let gone = self.records.epochs(folder).await?.into_iter().filter(|e| *e <= last);

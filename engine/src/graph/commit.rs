@@ -102,7 +102,7 @@ fn sort(epoch: Epoch, ingest_micros: i64, messages: Vec<StagedMessage>, stages: 
             Report::Rows(payload) => ready.tables.entry(name).or_default().push(Staged(payload)),
             Report::State(payload) => ready.state.entry(name).or_default().push(Staged(payload)),
             Report::Read { bytes, rows } => ready.sources.entry(name).or_default().add(bytes, rows),
-            Report::Dropped(id) => drop(ready.dropped.entry(name).or_default().insert(id)),
+            Report::Dropped { id, content } => drop(ready.dropped.entry(name).or_default().insert(id, content)),
         }
     }
     ready

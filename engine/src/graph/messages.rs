@@ -56,6 +56,6 @@ pub(crate) enum Report {
     State(Vec<u8>),
     /// A split was read to its end.
     Read { bytes: u64, rows: u64 },
-    /// A split does not belong to the epoch after all.
-    Dropped(String),
+    /// A split does not belong to the epoch after all: its identity, and what identifies the content that was bound.
+    Dropped { id: String, content: u64 },
 }

@@ -19,6 +19,7 @@ use super::messages::{Assignment, Report, StagedMessage};
 use super::transform::conform;
 use super::{Assignments, Process, StagedStream};
 use crate::bridge::{Faults, Meter, Outbox, inbox};
+use crate::checkpoint::content_of;
 use crate::plan::PlannedStage;
 use crate::progress::Activities;
 use crate::stage::{BatchStream, Read, ReadContext, Source, Split, StageError, reject_batch};
@@ -173,7 +174,7 @@ impl Reading {
 
     fn report(&self, stage: usize) -> StagedMessage {
         let what = match self.dropped {
-            Some(_) => Report::Dropped(self.split.id.clone()),
+            Some(_) => Report::Dropped { id: self.split.id.clone(), content: content_of(&self.split) },
             None => Report::Read { bytes: self.split.bytes, rows: self.count },
         };
         StagedMessage { stage: stage as u64, what }

@@ -25,6 +25,12 @@ impl Backlog {
         self.merge(Self { splits: 1, bytes: split.bytes, oldest: split.modified });
     }
 
+    /// One split less. Which is the oldest is not known anew.
+    pub(crate) fn take(&mut self, split: &Split) {
+        self.splits = self.splits.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(split.bytes);
+    }
+
     pub(crate) fn merge(&mut self, other: Self) {
         self.splits += other.splits;
         self.bytes += other.bytes;

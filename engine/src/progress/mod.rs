@@ -178,6 +178,11 @@ impl Progress {
         lead.listed = true;
     }
 
+    /// An epoch is bound, and will be opened.
+    pub(crate) fn outstanding(&self, epoch: &Binding) {
+        locked(&self.lead).outstanding.bound(epoch.epoch, &epoch.splits);
+    }
+
     /// An epoch is open. `binding` tells how long it took to make that durable, unless an earlier run has done it.
     pub(crate) fn opened(&self, epoch: &Binding, binding: Option<Duration>) {
         locked(&self.lead).open(epoch, binding);
