@@ -19,9 +19,9 @@ use crate::progress::{Backlog, Progress};
 use crate::stage::{OnChange, Source, Split, StageError};
 
 /// Splits of a source that are held; what is there beyond them is found by a later listing.
-const MOST_HELD: usize = 100_000;
+const MOST_HELD: usize = if cfg!(test) { 1_000 } else { 100_000 };
 /// The same of a source whose splits come in order.
-const MOST_AHEAD: usize = 10_000;
+const MOST_AHEAD: usize = if cfg!(test) { 100 } else { 10_000 };
 /// Listing everything may take this part of the time.
 const SHARE: u32 = 10;
 
