@@ -30,6 +30,7 @@ mod table;
 mod tables;
 mod upkeep;
 mod upsert;
+mod whole_log;
 
 pub use config::Delta;
 pub use maintain::TableCommand;
