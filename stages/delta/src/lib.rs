@@ -17,6 +17,7 @@ mod delete;
 mod epochs;
 mod feed;
 mod file;
+mod foreign;
 mod maintain;
 mod one_table;
 mod output;
