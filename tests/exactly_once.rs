@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use serde_json::{Value, json};
 
-use crate::support::{Folder, Table, alluvium, history, read};
+use crate::support::{Folder, Running, Table, alluvium, history, read, until};
 
 /// Two tables in a row and an aggregate with state: everything that has a part in a commit.
 const SPEC: &str = r#"
@@ -208,6 +208,49 @@ fn killed_again_and_again_in_one_pipeline() {
         kill_at(&pipeline, &format!("{point}@{epoch}"), 2);
     }
     pipeline.call(2).ok();
+    pipeline.assert_exact(FILES, 4);
+}
+
+/// Starts a run that stands still at a point, and waits until it does.
+#[track_caller]
+fn stopped_at(pipeline: &Pipeline, point: &str) -> Running {
+    let run = pipeline.call(1).env("ALLUVIUM_FAILPOINT", &format!("stop:{point}")).start();
+    let stat = format!("/proc/{}/stat", run.id());
+    until("it stands still", || {
+        // The state follows the name in parentheses.
+        let stat = std::fs::read_to_string(&stat).unwrap();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    });
+    run
+}
+
+/// The first instance has looked at its lease and is about to commit; the second takes over meanwhile.
+#[test]
+fn of_two_instances_the_one_that_was_asleep_before_its_commits_stops() {
+    let pipeline = Pipeline::new("asleep", FILES);
+    let first = stopped_at(&pipeline, "before-commits@2");
+    pipeline.call(2).ok();
+    first.signal("CONT");
+    let done = first.end();
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    assert!(done.err.contains("another instance of this pipeline has taken over: process "), "{}", done.err);
+    pipeline.assert_exact(FILES, 4);
+}
+
+/// The same while the second is in the middle of that epoch.
+#[test]
+fn an_instance_goes_on_when_the_one_whose_epoch_it_completes_wakes_up() {
+    let pipeline = Pipeline::new("awake", FILES);
+    let first = stopped_at(&pipeline, "before-commits@2");
+    let second = stopped_at(&pipeline, "after-commit:first@2");
+    first.signal("CONT");
+    let done = first.end();
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    let name = format!("another instance of this pipeline has taken over: process {} on", second.id());
+    assert!(done.err.contains(&name), "{}", done.err);
+    second.signal("CONT");
+    let done = second.end();
+    assert_eq!(done.code, Some(0), "{}", done.err);
     pipeline.assert_exact(FILES, 4);
 }
 

@@ -31,8 +31,13 @@ pub struct Case {
 
 impl Case {
     pub fn new(name: &str, files: usize) -> Self {
+        Self::with(name, files, SPEC)
+    }
+
+    /// With another spec, which has the same tables and more.
+    pub fn with(name: &str, files: usize, spec: &str) -> Self {
         let folder = Folder::new(name);
-        let spec = folder.write("spec.yaml", SPEC).display().to_string();
+        let spec = folder.write("spec.yaml", spec).display().to_string();
         let case = Self { _folder: folder, bucket: Bucket::new(name), spec };
         case.input(0..files);
         case
@@ -128,16 +133,23 @@ fn what_comes_later_is_found_at_any_interval() {
     numbers.assert_exact();
 }
 
-#[test]
-fn large_files_go_up_in_parts() {
-    let case = Case::new("parts", 1);
-    let proxy = Proxy::start(&case.bucket.endpoint);
-    // Not to be packed: about 12 MB in the table.
+/// Rows of an object that becomes a large file.
+pub const LARGE: usize = 120_000;
+
+/// Puts an object that cannot be packed: about 12 MB in the table.
+pub fn put_large(case: &Case) {
     let row = |id: usize| {
         let text = (0..12).map(|k| format!("{:016x}", (id * 12 + k + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         format!("{{\"id\":{id},\"word\":\"{}\"}}\n", text.collect::<String>())
     };
-    case.bucket.put("in/large.json", (0..120_000).map(row).collect::<String>());
+    case.bucket.put("in/large.json", (0..LARGE).map(row).collect::<String>());
+}
+
+#[test]
+fn large_files_go_up_in_parts() {
+    let case = Case::new("parts", 1);
+    let proxy = Proxy::start(&case.bucket.endpoint);
+    put_large(&case);
     for part in ["?uploads", "partNumber=1", "uploadId="] {
         for method in ["PUT", "POST"] {
             proxy.rule(method, part, Act::CarryOutAndAnswer(503), 1);
@@ -146,5 +158,5 @@ fn large_files_go_up_in_parts() {
     let done = case.call(&["run"], &proxy.url()).run();
     assert_eq!(done.code, Some(0), "{}", done.err);
     assert!(proxy.hits() >= 3, "there were no parts: {}", proxy.hits());
-    assert_eq!(read(&case.bucket.url("lake/first")).rows.len(), 120_000 + ROWS);
+    assert_eq!(read(&case.bucket.url("lake/first")).rows.len(), LARGE + ROWS);
 }

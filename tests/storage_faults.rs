@@ -1,5 +1,8 @@
 //! What networks and servers do to requests: nothing is lost, doubled or deleted.
 
+mod everything;
+mod takeover;
+
 use std::time::Duration;
 
 use crate::s3::Case;
@@ -54,6 +57,12 @@ fn conflicts_that_are_none() {
 #[test]
 fn answers_that_come_too_late() {
     ridden_out(&DECISIVE, Act::Delay(Duration::from_secs(3)));
+}
+
+#[test]
+fn requests_that_are_cut_or_carried_out_after_their_client_has_given_up() {
+    ridden_out(&DECISIVE, Act::CutUpload);
+    ridden_out(&DECISIVE, Act::Late(Duration::ZERO));
 }
 
 /// Requests that read what the run depends on.

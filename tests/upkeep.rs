@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use crate::support::{Call, Folder, Running, alluvium, history, python, read, until};
+use crate::support::{Call, Folder, Running, alluvium, history, python, read, until, write_table};
 
 const SPEC: &str = r#"
 pipeline: upkeep
@@ -198,18 +198,45 @@ fn another_program_optimizes_and_vacuums_while_the_pipeline_runs() {
     assert!(operations(&plain).iter().any(|o| o == "OPTIMIZE"));
 }
 
+/// The table's own property says that its log is kept for a day; the stage says nothing of it.
+#[test]
+fn merging_files_deletes_nothing_of_the_log() {
+    let case = Case::new("whole-log", "checkpoint: 5, optimize: 3, vacuum: 1d");
+    case.put(0..8);
+    case.run();
+    let table = case.table("plain");
+    let set = json!([{ "set": { "delta.logRetentionDuration": "interval 1 days" } }]);
+    write_table(&table.display().to_string(), &set);
+    // A leftover of a failed attempt, so that there is something to delete.
+    std::fs::write(table.join("part-0000000009-leftover.zstd.parquet"), "x").unwrap();
+    age(&table);
+    case.put(8..20);
+    case.run();
+    case.assert_exact(20);
+    let done = operations(&case.folder.text("lake/plain"));
+    assert!(done.iter().filter(|o| *o == "OPTIMIZE").count() >= 4, "{done:?}");
+    assert!(done.iter().any(|o| o == "VACUUM END"), "{done:?}");
+    assert!(table.join("_delta_log/00000000000000000000.json").exists(), "the log was cleaned");
+}
+
 #[test]
 fn a_column_that_another_program_adds_stops_the_stream_with_the_reason() {
-    let case = Case::new("altered", "checkpoint: 1000");
-    case.put(0..2);
-    let run = case.watch();
-    case.complete(2);
     let code = "import sys, deltalake\n\
-                deltalake.DeltaTable(sys.argv[1]).alter.add_columns([deltalake.Field('note', 'string')])";
-    python(&["-c", code, &case.folder.text("lake/plain")]);
-    case.put(2..4);
-    let done = run.end();
-    assert_eq!(done.code, Some(1), "{}", done.err);
-    assert!(done.err.contains("stage `plain` failed at epoch 3"), "{}", done.err);
-    assert!(done.err.contains("note"), "{}", done.err);
+                table = deltalake.DeltaTable(sys.argv[1])\n\
+                table.alter.add_columns([deltalake.Field('note', 'string')])\n\
+                deltalake.DeltaTable(sys.argv[1]).update({'note': \"'of ours'\"})";
+    for (name, upkeep) in [("plain", "checkpoint: 1000"), ("keyed", "checkpoint: 1000"), ("keyed", "optimize: 2")] {
+        let case = Case::new("altered", upkeep);
+        case.put(0..2);
+        let run = case.watch();
+        case.complete(2);
+        let table = case.folder.text(&format!("lake/{name}"));
+        python(&["-c", code, &table]);
+        case.put(2..4);
+        let done = run.end();
+        assert_eq!(done.code, Some(1), "{}", done.err);
+        assert!(done.err.contains(&format!("stage `{name}` failed at epoch 3")), "{}", done.err);
+        assert!(done.err.contains("the rows lack `note`"), "{}", done.err);
+        assert_eq!(read(&table).select(&["note"]), vec![vec![json!("of ours")]; 2], "{name}, {upkeep}");
+    }
 }

@@ -4,25 +4,26 @@ use serde_json::{Value, json};
 
 use super::{Bucket, Call, Folder, alluvium, history, read, until};
 
-/// Tables one after the other, one with upserts, and every kind that has state of its own form.
+/// Tables one after the other, one with upserts, and every kind that has state of its own form. Upkeep comes often; what it
+/// may delete is a day old at least.
 const SPEC: &str = r#"
 pipeline: numbers
 state: ${LAKE}/_state
 epoch: { splits: 2 }
 stages:
   numbers: { kind: files, url: "${IN}", format: json, schema: { id: bigint, word: string } }
-  first:   { kind: delta, input: numbers, table: "${LAKE}/first" }
+  first:   { kind: delta, input: numbers, table: "${LAKE}/first", upkeep: { checkpoint: 5, optimize: 4, vacuum: 1d, log: 1d } }
   upper:   { kind: sql, input: first, query: "SELECT id, upper(word) AS word FROM input" }
-  second:  { kind: delta, input: upper, table: "${LAKE}/second" }
+  second:  { kind: delta, input: upper, table: "${LAKE}/second", upkeep: { checkpoint: 5, optimize: 4, vacuum: 1d, log: 1d } }
   words:   { kind: aggregate, input: second, by: [word], columns: { n: { count: "*" }, most: { max: id } } }
-  third:   { kind: delta, input: words, table: "${LAKE}/third", mode: upsert }
+  third:   { kind: delta, input: words, table: "${LAKE}/third", mode: upsert, upkeep: { checkpoint: 3, optimize: 4, vacuum: 1d, log: 1d } }
 
   # Rows that come and go, from here on.
   latest:      { kind: dedup, input: second, by: [word], keep: last, order: id }
   summary:     { kind: profile, input: latest }
   summary_table: { kind: delta, input: summary, table: "${LAKE}/summary", mode: upsert }
   pairs:       { kind: join, input: [latest, words], by: [word], right: { n: n } }
-  pairs_table: { kind: delta, input: pairs, table: "${LAKE}/pairs", mode: upsert }
+  pairs_table: { kind: delta, input: pairs, table: "${LAKE}/pairs", mode: upsert, upkeep: { checkpoint: 3, optimize: 4, vacuum: 1d, log: 1d } }
   counts:
     kind: aggregate
     input: words

@@ -29,6 +29,13 @@ pub enum Act {
     Delay(Duration),
     /// Half of the answer's body comes.
     CutBody,
+    /// The connection is closed while the request's body comes; it is not carried out.
+    CutUpload,
+    /// The connection is closed after this time, without an answer; it is carried out all the same, just before the next
+    /// request of this method and path.
+    Late(Duration),
+    /// It is not carried out, and for this time the server is gone.
+    Outage(Duration),
     /// It is carried out; the answer says that the object was written then.
     Dated(&'static str),
 }
@@ -42,6 +49,9 @@ struct Rule {
     left: usize,
     hits: usize,
 }
+
+/// Requests that are yet to be carried out.
+type Held = Arc<Mutex<Vec<Request<Full<Bytes>>>>>;
 
 #[derive(Clone)]
 pub struct Proxy {
@@ -59,7 +69,7 @@ impl Proxy {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let rules = Arc::new(Mutex::new(Vec::new()));
-        runtime.spawn(listen(listener, watched, upstream.to_owned(), rules.clone()));
+        runtime.spawn(listen(listener, closed.clone(), watched, upstream.to_owned(), rules.clone()));
         Self { address, rules, closed, _runtime: Arc::new(runtime) }
     }
 
@@ -77,6 +87,12 @@ impl Proxy {
         self.rules.lock().unwrap().iter().map(|r| r.hits).sum()
     }
 
+    /// The rules that no request has met.
+    pub fn missed(&self) -> Vec<String> {
+        let rules = self.rules.lock().unwrap();
+        rules.iter().filter(|r| r.hits == 0).map(|r| format!("{} {}", r.method, r.part)).collect()
+    }
+
     /// Refuses connections and closes those there are, or accepts them again.
     pub fn refuse(&self, refuse: bool) {
         self.closed.send_replace(refuse);
@@ -85,6 +101,7 @@ impl Proxy {
 
 async fn listen(
     listener: TcpListener,
+    close: tokio::sync::watch::Sender<bool>,
     mut closed: tokio::sync::watch::Receiver<bool>,
     upstream: String,
     rules: Arc<Mutex<Vec<Rule>>>,
@@ -92,6 +109,7 @@ async fn listen(
     let address = listener.local_addr().unwrap();
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let mut listener = Some(listener);
+    let held = Held::default();
     loop {
         let Some(open) = &listener else {
             closed.wait_for(|closed| !closed).await.unwrap();
@@ -108,8 +126,11 @@ async fn listen(
                 let Ok((stream, _)) = accepted else { continue };
                 let (client, upstream, rules) = (client.clone(), upstream.clone(), rules.clone());
                 let mut closed = each.clone();
+                let (close, held) = (close.clone(), held.clone());
                 tokio::spawn(async move {
-                    let service = service_fn(|request| answer(request, client.clone(), upstream.clone(), rules.clone()));
+                    let service = service_fn(|request| {
+                        answer(request, client.clone(), upstream.clone(), rules.clone(), held.clone(), close.clone())
+                    });
                     let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
                     // An error is what a rule has asked for.
                     tokio::select! {
@@ -127,8 +148,10 @@ async fn answer(
     client: Client<hyper_util::client::legacy::connect::HttpConnector, Full<Bytes>>,
     upstream: String,
     rules: Arc<Mutex<Vec<Rule>>>,
+    held: Held,
+    close: tokio::sync::watch::Sender<bool>,
 ) -> Result<Response<Body>, std::io::Error> {
-    let (mut head, body) = request.into_parts();
+    let (mut head, mut body) = request.into_parts();
     let target = head.uri.path_and_query().map_or("/", |p| p.as_str()).to_owned();
     let act = {
         let mut rules = rules.lock().unwrap();
@@ -139,11 +162,36 @@ async fn answer(
             rule.act
         })
     };
+    match act {
+        Some(Act::CutUpload) => {
+            let _begun = body.frame().await;
+            return Err(std::io::Error::other("cut"));
+        }
+        Some(Act::Outage(time)) => {
+            close.send_replace(true);
+            tokio::spawn(async move {
+                tokio::time::sleep(time).await;
+                close.send_replace(false);
+            });
+            return Err(std::io::Error::other("gone"));
+        }
+        _ => {}
+    }
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
     if let Some(Act::Answer(status)) = act {
         return Ok(said(status));
     }
     head.uri = format!("{upstream}{target}").parse().unwrap();
+    if let Some(Act::Late(time)) = act {
+        held.lock().unwrap().push(Request::from_parts(head, Full::new(body)));
+        tokio::time::sleep(time).await;
+        return Err(std::io::Error::other("too late"));
+    }
+    let same = |other: &mut Request<_>| other.method() == head.method && other.uri().path() == head.uri.path();
+    let late: Vec<_> = held.lock().unwrap().extract_if(.., same).collect();
+    for request in late {
+        client.request(request).await.map_err(std::io::Error::other)?.into_body().collect().await.unwrap();
+    }
     let response = client.request(Request::from_parts(head, Full::new(body))).await.map_err(std::io::Error::other)?;
     let (mut head, body) = response.into_parts();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();

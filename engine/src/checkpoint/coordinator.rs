@@ -19,7 +19,7 @@ use crate::events::{Event, EventSender};
 use crate::failpoint;
 use crate::graph::panic_text;
 use crate::progress::Progress;
-use crate::stage::{Commit, Committed, Committer, Fault, StageError, Staged};
+use crate::stage::{Commit, Committed, Committer, Fault, Fence, StageError, Staged};
 
 /// So many bindings are archived together: a restart reads no more, and twice as many objects are deleted then.
 const KEPT: u64 = 64;
@@ -126,9 +126,23 @@ impl Coordinator {
             self.store.drop_splits(epoch, &ready.dropped).await.map_err(checkpoint)?;
         }
         self.store.lease().verify().await.map_err(checkpoint)?;
+        failpoint::hit("before-commits", epoch);
+        let lease = self.store.lease().clone();
+        let fence = Fence::new(move || {
+            let lease = lease.clone();
+            async move { lease.verify().await }.boxed()
+        });
         let commits = self.tables.iter_mut().map(|table| {
             let staged = ready.tables.remove(&table.stage).unwrap_or_default();
-            let commit = Commit { epoch, staged, ingest_time: ready.ingest_time, metadata: table.metadata.clone() };
+            let commit = Commit {
+                epoch,
+                staged,
+                ingest_time: ready.ingest_time,
+                metadata: table.metadata.clone(),
+                instance: self.store.instance().to_owned(),
+                generation: self.store.lease().generation(),
+                fence: fence.clone(),
+            };
             let stage = table.stage.clone();
             let commit = async {
                 let started = Instant::now();
@@ -142,6 +156,11 @@ impl Coordinator {
         // All of them are carried to their end, also when one fails: a commit is never dropped half-way.
         let results = future::join_all(commits).await;
         let tables = results.into_iter().collect::<Result<BTreeMap<_, _>, _>>()?;
+        if let Err(fault) = same_rows(&tables, &ready.dropped) {
+            // The next run must find the objects as they were bound.
+            self.store.keep_splits(epoch, &ready.dropped).await.map_err(checkpoint)?;
+            return Err(fault);
+        }
         for log in &self.state {
             let before = self.manifests.remove(log.stage()).unwrap_or_default();
             let staged = ready.state.remove(log.stage()).unwrap_or_default();
@@ -194,6 +213,23 @@ impl Coordinator {
                 }
             }
         }
+    }
+}
+
+/// An earlier owner has committed the epoch to a table from the same binding, but knew nothing of what was dropped here.
+fn same_rows(tables: &BTreeMap<String, Committed>, dropped: &Dropped) -> Result<(), (String, StageError)> {
+    let another = tables.iter().find(|(_, committed)| committed.by_another);
+    match another.zip(dropped.values().find_map(|splits| splits.keys().next())) {
+        None => Ok(()),
+        Some(((stage, _), split)) => Err((
+            stage.clone(),
+            StageError::user(
+                "an instance of this pipeline that was taken for dead has committed the epoch to this table, and an object \
+                 of the epoch was left out here because it has changed: the tables may hold different rows of it",
+            )
+            .object(split.clone())
+            .hint("put the object back as it was and run again, or compute the tables anew with `alluvium refresh SPEC`"),
+        )),
     }
 }
 

@@ -177,6 +177,16 @@ impl CheckpointStore {
         self.records.put(&path, &all).await
     }
 
+    /// Takes back what [`CheckpointStore::drop_splits`] has written down: a table has their rows after all.
+    pub(crate) async fn keep_splits(&self, epoch: Epoch, splits: &Dropped) -> Result<(), StageError> {
+        let path = self.records.of_epoch(DROPPED, epoch);
+        let mut all: BTreeMap<String, BTreeSet<String>> = self.records.read_if_there(&path).await?.unwrap_or_default();
+        for (source, ids) in &mut all {
+            ids.retain(|id| !splits.get(source).is_some_and(|kept| kept.contains_key(id)));
+        }
+        self.records.put(&path, &all).await
+    }
+
     /// Records that every table holds the epoch; gives the record that stands.
     pub(crate) async fn complete(&self, completion: Completion) -> Result<Completion, StageError> {
         let path = self.records.of_epoch(COMPLETE, completion.epoch);

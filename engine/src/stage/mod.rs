@@ -27,7 +27,7 @@ pub use config::{Input, Outputs, Resolved, Role, Route, StageConfig, StateSchema
 pub use context::{ResolveContext, Shared, StageContext};
 pub use error::{Domain, Fault, StageError};
 pub use operator::{BatchStream, Operator, OperatorContext, Rendered, reject_batch};
-pub use sink::{Commit, Committed, Committer, Sink, Staged, Writer};
+pub use sink::{Commit, Committed, Committer, Fence, Sink, Staged, Writer};
 pub use source::{OnChange, Read, ReadContext, Source, Split};
 pub use transform::{Output, Reject, Transform};
 

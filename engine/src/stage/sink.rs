@@ -1,10 +1,13 @@
 //! Sinks: writers stage, one committer makes visible.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::StageError;
@@ -39,8 +42,39 @@ pub trait Writer: Send {
     }
 }
 
+/// Whether this instance of the pipeline may still write. A commit that takes long must ask again: another instance may
+/// have taken over meanwhile.
+#[derive(Clone, Default)]
+pub struct Fence(Option<Arc<Ask>>);
+
+type Ask = dyn Fn() -> BoxFuture<'static, Result<(), StageError>> + Send + Sync;
+
+impl Fence {
+    /// Asks this; an error is the reason to stop.
+    pub fn new(ask: impl Fn() -> BoxFuture<'static, Result<(), StageError>> + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(ask)))
+    }
+
+    /// That nobody has taken over. Without anybody to ask it is so. Cheap: a fresh answer holds for some seconds.
+    ///
+    /// # Errors
+    /// The new owner, by name; also when nobody can say.
+    pub async fn verify(&self) -> Result<(), StageError> {
+        match &self.0 {
+            Some(ask) => ask().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fence")
+    }
+}
+
 /// What a committer is asked to make visible.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Commit {
     /// The epoch.
     pub epoch: Epoch,
@@ -50,6 +84,13 @@ pub struct Commit {
     pub ingest_time: DateTime<Utc>,
     /// For the commit's metadata: pipeline, plan hash, lineage.
     pub metadata: BTreeMap<String, String>,
+    /// The run that commits, and the generation of its lease: goes into the commit, so that whoever finds it there knows
+    /// whose it is. A later owner has a higher generation. Empty if nobody is to know.
+    pub instance: String,
+    /// See above.
+    pub generation: u64,
+    /// To be asked before every try.
+    pub fence: Fence,
 }
 
 /// What was made visible.
@@ -66,6 +107,10 @@ pub struct Committed {
     pub bytes: u64,
     /// Tries that another writer got in the way of.
     pub conflicts: u64,
+    /// An earlier owner, who was taken for dead, has committed the epoch while this run had it open. Its rows are the
+    /// same, unless this run has dropped some of its splits.
+    #[serde(skip)]
+    pub by_another: bool,
 }
 
 /// Makes epochs visible, in order, each exactly once.

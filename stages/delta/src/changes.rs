@@ -150,8 +150,7 @@ impl Changes {
         let schema = self.batch.schema();
         let all = schema.fields().iter().map(|f| f.name().clone()).collect();
         let whole = Order::new(&schema, all)?;
-        let (before, keys) = (whole.rows(old)?, self.key.rows(old)?);
-        let numbers: Vec<Option<u32>> = keys.iter().map(|key| Some(self.rows.get(&key.owned())?.0)).collect();
+        let (before, numbers) = (whole.rows(old)?, self.numbers_of(old)?);
         let after: Vec<u32> = numbers.iter().flatten().copied().collect();
         let after = whole.rows(&take_record_batch(&self.batch, &UInt32Array::from(after))?)?;
         let mut after = after.iter();
@@ -159,11 +158,21 @@ impl Changes {
         Ok(pairs.map(|(row, number)| Some((number?, after.next() == Some(row)))).collect())
     }
 
-    /// The rows, in the order in which they came.
-    pub(crate) fn newest(&self) -> Result<RecordBatch, ArrowError> {
+    /// The place in [`Changes::batch`] of the row that takes the place of each of these rows, if one does.
+    pub(crate) fn numbers_of(&self, old: &RecordBatch) -> Result<Vec<Option<u32>>, ArrowError> {
+        Ok(self.key.rows(old)?.iter().map(|key| Some(self.rows.get(&key.owned())?.0)).collect())
+    }
+
+    /// [`Changes::numbers`] in the order in which the rows came.
+    pub(crate) fn in_order(&self) -> Vec<u32> {
         let mut numbers: Vec<u32> = self.numbers().collect();
         numbers.sort_unstable();
-        take_record_batch(&self.batch, &UInt32Array::from(numbers))
+        numbers
+    }
+
+    /// The rows, in the order in which they came.
+    fn newest(&self) -> Result<RecordBatch, ArrowError> {
+        take_record_batch(&self.batch, &UInt32Array::from(self.in_order()))
     }
 
     /// Columns that must be known of a row to say whether it is replaced.

@@ -81,7 +81,8 @@ pub(crate) enum OnSchemaChange {
     /// The run does not start.
     #[default]
     Fail,
-    /// Columns that the table lacks are added to it; those that the rows lack are NULL.
+    /// Columns that the table lacks are added to it; those that the rows lack are NULL, or in an upsert what the row of the
+    /// key had before.
     Add,
 }
 

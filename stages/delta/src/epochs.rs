@@ -19,10 +19,11 @@ use crate::table::epoch_of;
 
 /// Commits that are read together.
 const TOGETHER: usize = 8;
-/// What Delta's writers say of a commit; everything else of it came with the epoch.
-const SAID: [&str; 9] = [
+/// What Delta's writers, and ours, say of a commit itself; everything else came with the epoch.
+const SAID: [&str; 10] = [
     "clientVersion",
     "engineInfo",
+    INSTANCE,
     "isolationLevel",
     "operation",
     "txnId",
@@ -31,6 +32,18 @@ const SAID: [&str; 9] = [
     "userName",
     "timestamp",
 ];
+
+/// In a commit: the run that made it, and the generation of its lease.
+pub(crate) const INSTANCE: &str = "instance";
+pub(crate) const GENERATION: &str = "generation";
+
+/// Who has committed the epoch that a table holds.
+pub(crate) struct Owner {
+    /// The version that came of it.
+    pub(crate) version: u64,
+    pub(crate) instance: String,
+    pub(crate) generation: u64,
+}
 
 /// A table as of an epoch.
 pub(crate) enum AsOf {
@@ -73,6 +86,15 @@ pub(crate) fn held(place: Place, app: String) -> BoxStream<'static, Result<Held,
     };
     let held = stream::once(all).try_flatten();
     held.try_filter_map(|entry| async move { Ok(entry.epoch.map(|epoch| entry.held(epoch))) }).boxed()
+}
+
+/// Who has committed the newest epoch of `app`, in a table of this version. Nothing if the log does not reach back so far,
+/// or if the commit does not say so.
+pub(crate) async fn owner(place: &Place, app: &str, newest: u64) -> Result<Option<Owner>, StageError> {
+    let mut held = entries(place.clone(), app.into(), newest)?
+        .try_filter(|entry| std::future::ready(entry.epoch.is_some()))
+        .boxed();
+    Ok(held.try_next().await?.and_then(|entry| entry.owner()))
 }
 
 /// The table as of an epoch, or as it is.
@@ -172,6 +194,11 @@ async fn entry(
 }
 
 impl Entry {
+    fn owner(self) -> Option<Owner> {
+        let instance = self.info.get(INSTANCE)?.as_str().filter(|instance| !instance.is_empty())?.to_owned();
+        Some(Owner { version: self.version, instance, generation: self.info.get(GENERATION)?.as_u64()? })
+    }
+
     fn held(self, epoch: Epoch) -> Held {
         let committed = self.info.get("timestamp").and_then(Json::as_i64).and_then(DateTime::from_timestamp_millis);
         let metadata: BTreeMap<String, String> = self

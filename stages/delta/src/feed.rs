@@ -17,6 +17,8 @@ use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, ObjectStore};
 
 use crate::changes::Changes;
+use crate::commit::alone;
+use crate::foreign::Foreign;
 use crate::output::Output;
 use crate::table::Target;
 
@@ -38,7 +40,7 @@ pub(crate) async fn ensure(target: &Target, table: DeltaTable) -> Result<DeltaTa
     }
     tracing::info!(table = %target.place.shown(), "turning on the change feed of the table");
     let property = (TableProperty::EnableChangeDataFeed.as_ref().to_owned(), "true".to_owned());
-    let set = table.set_tbl_properties().with_properties([property].into()).await;
+    let set = table.set_tbl_properties().with_properties([property].into()).with_commit_properties(alone()).await;
     set.map_err(|e| target.place.failed("given a change feed", e))
 }
 
@@ -51,8 +53,8 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, epoch: Epoch, target: &Target) -> Self {
-        let mut fields: Vec<_> = target.schema.fields().iter().cloned().collect();
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, epoch: Epoch, table: &SchemaRef) -> Self {
+        let mut fields: Vec<_> = table.fields().iter().cloned().collect();
         fields.push(Field::new(CHANGE_TYPE, DataType::Utf8, false).into());
         let schema: SchemaRef = Schema::new(fields).into();
         let output = Output::new(store, "_change_data/cdc", epoch, schema.clone());
@@ -60,7 +62,12 @@ impl Feed {
     }
 
     /// Rows of the table that are replaced. One that comes again as it was has not changed.
-    pub(crate) async fn replaced(&mut self, old: &RecordBatch, changes: &Changes) -> Result<(), StageError> {
+    pub(crate) async fn replaced(
+        &mut self,
+        old: &RecordBatch,
+        changes: &Changes,
+        foreign: &Foreign,
+    ) -> Result<(), StageError> {
         let (mut gone, mut before, mut after) = (Vec::new(), Vec::new(), Vec::new());
         for (place, next) in (0_u32..).zip(changes.next(old).map_err(broken)?) {
             let Some((number, same)) = next else {
@@ -73,16 +80,17 @@ impl Feed {
                 after.push(number);
             }
         }
-        self.tell(old, gone, "delete").await?;
-        self.tell(old, before, "update_preimage").await?;
-        self.tell(changes.batch(), after, "update_postimage").await
+        let of = |places| take_record_batch(old, &UInt32Array::from(places)).map_err(broken);
+        self.tell(of(gone)?, "delete").await?;
+        self.tell(of(before)?, "update_preimage").await?;
+        self.tell(foreign.complete(changes.batch(), &after).map_err(broken)?, "update_postimage").await
     }
 
     /// With the rows of keys that had none; gives the actions, none if nothing has changed.
-    pub(crate) async fn finish(mut self, changes: &Changes) -> Result<Vec<Action>, StageError> {
-        let mut new: Vec<u32> = changes.numbers().filter(|number| !self.known.contains(number)).collect();
-        new.sort_unstable();
-        self.tell(changes.batch(), new, "insert").await?;
+    pub(crate) async fn finish(mut self, changes: &Changes, foreign: &Foreign) -> Result<Vec<Action>, StageError> {
+        let mut new = changes.in_order();
+        new.retain(|number| !self.known.contains(number));
+        self.tell(foreign.complete(changes.batch(), &new).map_err(broken)?, "insert").await?;
         let action = |add: Add| {
             Action::Cdc(AddCDCFile {
                 path: add.path,
@@ -95,15 +103,10 @@ impl Feed {
         Ok(self.output.finish().await?.into_iter().map(action).collect())
     }
 
-    async fn tell(&mut self, rows: &RecordBatch, places: Vec<u32>, what: &str) -> Result<(), StageError> {
-        let batch = || {
-            let taken = take_record_batch(rows, &UInt32Array::from(places))?;
-            let mut columns = taken.columns().to_vec();
-            let words: ArrayRef = Arc::new(StringArray::from(vec![what; taken.num_rows()]));
-            columns.push(words);
-            RecordBatch::try_new(self.schema.clone(), columns)
-        };
-        self.output.write(&batch().map_err(broken)?).await
+    async fn tell(&mut self, rows: RecordBatch, what: &str) -> Result<(), StageError> {
+        let words: ArrayRef = Arc::new(StringArray::from(vec![what; rows.num_rows()]));
+        let columns = rows.columns().iter().cloned().chain([words]).collect();
+        self.output.write(&RecordBatch::try_new(self.schema.clone(), columns).map_err(broken)?).await
     }
 }
 

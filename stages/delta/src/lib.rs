@@ -17,6 +17,7 @@ mod delete;
 mod epochs;
 mod feed;
 mod file;
+mod foreign;
 mod maintain;
 mod one_table;
 mod output;
@@ -30,6 +31,7 @@ mod table;
 mod tables;
 mod upkeep;
 mod upsert;
+mod whole_log;
 
 pub use config::Delta;
 pub use maintain::TableCommand;

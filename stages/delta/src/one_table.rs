@@ -8,7 +8,6 @@ use alluvium_engine::async_trait;
 use alluvium_engine::stage::StageError;
 use alluvium_engine::tables::{Held, Rows, Table};
 use deltalake::datafusion::error::DataFusionError;
-use deltalake::kernel::transaction::CommitProperties;
 use deltalake::parquet::basic::{Compression, ZstdLevel};
 use deltalake::parquet::file::properties::WriterProperties;
 use deltalake::table::config::TableProperty;
@@ -17,6 +16,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::Mutex;
 
+use crate::commit::alone;
 use crate::place::Place;
 use crate::tables::{select, session, words};
 use crate::upkeep::{LEAST_AGE, checkpoint, clean_log, optimize, vacuum};
@@ -46,9 +46,7 @@ impl OneTable {
             .write([rows])
             .with_writer_properties(WriterProperties::builder().set_compression(zstd).build())
             .with_configuration([(TableProperty::DeletedFileRetentionDuration.as_ref(), day)]);
-        // Work after the commit must not make a landed commit look failed.
-        let commit = CommitProperties::default().with_create_checkpoint(false).with_cleanup_expired_logs(Some(false));
-        write.with_commit_properties(commit).await
+        write.with_commit_properties(alone()).await
     }
 }
 

@@ -7,8 +7,11 @@ use deltalake::DeltaTable;
 use deltalake::kernel::StructField;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 
+use crate::commit::alone;
 use crate::config::OnSchemaChange;
 use crate::table::Target;
+
+const MAPPING: &str = "delta.columnMapping.mode";
 
 /// Makes sure that rows of the plan fit the table; adds columns where that is allowed.
 pub(crate) async fn reconcile(target: &Target, table: DeltaTable) -> Result<DeltaTable, StageError> {
@@ -24,6 +27,12 @@ pub(crate) async fn reconcile(target: &Target, table: DeltaTable) -> Result<Delt
                 target.config.partition_by.join(", ")
             ),
             "set `partition_by:` to what the table has, or write a new table",
+        );
+    }
+    if !matches!(snapshot.metadata().configuration().get(MAPPING).map(String::as_str), None | Some("none")) {
+        return fault(
+            format!("the table's columns have other names in its files (`{MAPPING}`), which is not supported"),
+            "write a new table",
         );
     }
     let difference = Difference::between(&there, &target.schema);
@@ -64,7 +73,7 @@ pub(crate) async fn reconcile(target: &Target, table: DeltaTable) -> Result<Delt
         StageError::user("new columns cannot be those of a Delta table").object(target.place.shown()).because(e)
     })?;
     tracing::info!(table = %target.place.shown(), columns = ?difference.new, "adding columns to the table");
-    let added: Result<DeltaTable, _> = table.add_columns().with_fields(fields).await;
+    let added: Result<DeltaTable, _> = table.add_columns().with_fields(fields).with_commit_properties(alone()).await;
     added.map_err(|e| target.place.failed("given new columns", e))
 }
 

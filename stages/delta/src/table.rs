@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use alluvium_engine::Epoch;
 use alluvium_engine::arrow::datatypes::SchemaRef;
-use alluvium_engine::stage::{StageContext, StageError};
+use alluvium_engine::stage::{Domain, StageContext, StageError};
 use deltalake::kernel::StructType;
 use deltalake::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake::operations::create::CreateBuilder;
@@ -14,12 +14,13 @@ use deltalake::table::config::TableProperty;
 use deltalake::table::state::DeltaTableState;
 use deltalake::{DeltaTable, ObjectStore};
 
+use crate::commit::alone;
 use crate::config::Delta;
 use crate::feed;
 use crate::place::Place;
 use crate::schema;
 
-/// Tries to create a table, with a pause that doubles from 200 ms.
+/// Tries to create or alter a table, with a pause that doubles from 200 ms.
 const TRIES: u32 = 5;
 
 /// What is to be written where.
@@ -65,6 +66,28 @@ impl Target {
             Some(table) => table,
             None => self.created().await?,
         };
+        self.fit(table).await
+    }
+
+    /// Gives the table what the plan asks for, or says what does not fit. When that fails it may have been done all the
+    /// same, so what is there decides.
+    pub(crate) async fn fit(&self, mut table: DeltaTable) -> Result<DeltaTable, StageError> {
+        let mut pause = Duration::from_millis(200);
+        for _ in 1..TRIES {
+            match self.fitted(table).await {
+                Err(error) if error.domain() == Domain::External => {
+                    tracing::warn!(table = %self.place.shown(), %error, "a table could not be altered; has it been?");
+                }
+                known => return known,
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+            table = self.place.open_or_blank().await?;
+        }
+        self.fitted(table).await
+    }
+
+    async fn fitted(&self, table: DeltaTable) -> Result<DeltaTable, StageError> {
         feed::ensure(self, schema::reconcile(self, table).await?).await
     }
 
@@ -99,6 +122,7 @@ impl Target {
             .with_partition_columns(self.config.partition_by.clone())
             // Whoever is first creates it.
             .with_save_mode(SaveMode::Ignore)
+            .with_commit_properties(alone())
             .with_configuration(
                 self.config.change_feed.then_some((TableProperty::EnableChangeDataFeed.as_ref(), Some("true"))),
             )

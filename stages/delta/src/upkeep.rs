@@ -14,6 +14,7 @@ use deltalake::{DeltaTable, DeltaTableError};
 
 use crate::commit::Log;
 use crate::file::TARGET_BYTES;
+use crate::whole_log::keeping_its_log;
 
 /// Files below a quarter of a full one are small.
 const SMALL_BYTES: i64 = (TARGET_BYTES / 4) as i64;
@@ -146,7 +147,7 @@ fn plural(noun: &str) -> String {
 pub(crate) async fn optimize(table: DeltaTable, size: usize) -> Result<usize, DeltaTableError> {
     let size = NonZeroU64::new(size as u64).unwrap_or(NonZeroU64::MIN);
     // One file at a time: memory.
-    let (_, metrics) = table.optimize().with_target_size(size).with_max_concurrent_tasks(1).await?;
+    let (_, metrics) = keeping_its_log(&table).optimize().with_target_size(size).with_max_concurrent_tasks(1).await?;
     Ok(usize::try_from(metrics.num_files_removed).unwrap_or(usize::MAX))
 }
 
@@ -166,7 +167,7 @@ pub(crate) async fn clean_log(table: DeltaTable, age: Duration) -> Result<usize,
 /// Deletes data files that no version has named for so long; returns which.
 pub(crate) async fn vacuum(table: DeltaTable, age: Duration, dry_run: bool) -> Result<Vec<String>, DeltaTableError> {
     let age = chrono::Duration::from_std(age.max(LEAST_AGE)).unwrap_or(chrono::Duration::MAX);
-    let vacuum = table.vacuum().with_mode(VacuumMode::Full).with_retention_period(age);
+    let vacuum = keeping_its_log(&table).vacuum().with_mode(VacuumMode::Full).with_retention_period(age);
     let (_, metrics) = vacuum.with_enforce_retention_duration(false).with_dry_run(dry_run).await?;
     Ok(metrics.files_deleted)
 }

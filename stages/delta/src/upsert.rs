@@ -7,10 +7,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use alluvium_engine::arrow::array::{RecordBatch, new_null_array};
+use alluvium_engine::arrow::array::RecordBatch;
 use alluvium_engine::arrow::compute::{filter_record_batch, not};
-use alluvium_engine::arrow::datatypes::FieldRef;
-use alluvium_engine::arrow::error::ArrowError;
+use alluvium_engine::arrow::datatypes::{FieldRef, Schema};
 use alluvium_engine::stage::{Commit, Committed, Committer, StageError, Staged, Writer};
 use alluvium_engine::{Epoch, async_trait};
 use bytes::Bytes;
@@ -21,9 +20,10 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::changes::Changes;
-use crate::commit::{Log, Next, Version, committed};
+use crate::commit::{Log, Version, committed};
 use crate::feed::{self, Feed};
 use crate::file::TARGET_BYTES;
+use crate::foreign::{Foreign, in_order};
 use crate::output::Output;
 use crate::table::Target;
 
@@ -79,14 +79,18 @@ impl Committer for UpsertCommitter {
     }
 
     async fn commit(&mut self, commit: Commit) -> Result<Committed, StageError> {
-        if let Some(version) = self.log.held(commit.epoch).await? {
+        if let Some(version) = self.log.known(commit.epoch)? {
             return Ok(Committed { version, ..Committed::default() });
         }
+        let (mut actions, mut rows) = (Vec::new(), 0);
         let mut last = None;
         for attempt in 0..TRIES {
+            if let Some(landed) = self.log.ready(&commit, &actions).await? {
+                return Ok(committed(&Version { conflicts: attempt, ..landed }, rows, &actions));
+            }
             // Built anew for every try: what is to be removed depends on the snapshot.
             let changes = Changes::decode(&commit.staged, &self.log.target)?;
-            let (actions, rows) = match self.merge(changes, commit.epoch).await {
+            (actions, rows) = match self.merge(changes, commit.epoch).await {
                 Ok(merged) => merged,
                 // Another program may have replaced a file and deleted it.
                 Err(error) => {
@@ -98,23 +102,20 @@ impl Committer for UpsertCommitter {
                     continue;
                 }
             };
+            // It may have taken long.
+            commit.fence.verify().await?;
             match self.log.once(&commit, actions.clone(), 0).await {
                 Ok(number) => {
-                    let version = Version { number, conflicts: attempt };
+                    let version = Version { number, conflicts: attempt, by_another: false };
                     return Ok(committed(&version, rows, &actions));
                 }
-                Err(error) => {
-                    if let Next::Reconcile = self.log.judge(error, attempt, &mut last).await? {
-                        self.log.reconcile().await?;
-                    }
-                    if let Some(number) = self.log.landed(commit.epoch, &actions).await? {
-                        let version = Version { number, conflicts: attempt + 1 };
-                        return Ok(committed(&version, rows, &actions));
-                    }
-                }
+                Err(error) => self.log.judge(error, attempt, &mut last).await?,
             }
         }
-        Err(self.log.given_up(last))
+        match self.log.landed(&commit, &actions).await? {
+            Some(landed) => Ok(committed(&Version { conflicts: TRIES, ..landed }, rows, &actions)),
+            None => Err(self.log.given_up(last)),
+        }
     }
 }
 
@@ -133,6 +134,9 @@ impl UpsertCommitter {
         }
         let (table, snapshot) = self.log.current()?;
         let store = table.object_store();
+        if snapshot.log_data().iter().any(|file| file.deletion_vector_descriptor().is_some()) {
+            return Err(self.has_vectors());
+        }
         let live = |f: deltalake::kernel::LogicalFileView| Live {
             path: f.path().into_owned(),
             size: f.size(),
@@ -148,9 +152,10 @@ impl UpsertCommitter {
                 touched.push(file);
             }
         }
-        let mut output = Output::new(store.clone(), "part", epoch, self.log.target.schema.clone());
+        let mut foreign = Foreign::new(&self.log.target.schema, &snapshot.snapshot().arrow_schema());
+        let mut output = Output::new(store.clone(), "part", epoch, foreign.schema().clone());
         let mut feed =
-            (feed::wanted(snapshot) && !touched.is_empty()).then(|| Feed::new(store.clone(), epoch, &self.log.target));
+            (feed::wanted(snapshot) && !touched.is_empty()).then(|| Feed::new(store.clone(), epoch, foreign.schema()));
         let mut actions = Vec::new();
         for file in touched {
             let broken = |e: Box<dyn std::error::Error + Send + Sync>| self.damaged(&file.path).because(e);
@@ -159,23 +164,24 @@ impl UpsertCommitter {
                 .and_then(|b| b.build())
                 .map_err(|e| broken(e.into()))?;
             for batch in reader {
-                let batch =
-                    in_order(&batch.map_err(|e| broken(e.into()))?, &self.log.target).map_err(|e| broken(e.into()))?;
+                let batch = foreign.in_order(&batch.map_err(|e| broken(e.into()))?).map_err(|e| broken(e.into()))?;
                 let replaced = changes.replaced(&batch).map_err(|e| broken(e.into()))?;
+                let old = filter_record_batch(&batch, &replaced).map_err(|e| broken(e.into()))?;
+                foreign.keep(&old, &changes).map_err(|e| broken(e.into()))?;
                 if let Some(feed) = &mut feed {
-                    let old = filter_record_batch(&batch, &replaced).map_err(|e| broken(e.into()))?;
-                    feed.replaced(&old, &changes).await?;
+                    feed.replaced(&old, &changes, &foreign).await?;
                 }
                 let kept = not(&replaced).and_then(|keep| filter_record_batch(&batch, &keep));
                 output.write(&kept.map_err(|e| broken(e.into()))?).await?;
             }
             actions.push(Action::Remove(file.remove));
         }
-        let rows = changes.newest().map_err(|e| StageError::internal("changed rows cannot be gathered").because(e))?;
+        let rows = foreign.complete(changes.batch(), &changes.in_order());
+        let rows = rows.map_err(|e| StageError::internal("changed rows cannot be gathered").because(e))?;
         output.write(&rows).await?;
         actions.extend(output.finish().await?.into_iter().map(Action::Add));
         if let Some(feed) = feed {
-            let told = feed.finish(&changes).await?;
+            let told = feed.finish(&changes, &foreign).await?;
             if told.is_empty() {
                 // Rows were only written anew: without this, readers would take each for a row that goes and comes.
                 actions.iter_mut().for_each(rearranged);
@@ -195,14 +201,29 @@ impl UpsertCommitter {
     fn holds_older(&self, bytes: &Bytes, path: &str, changes: &mut Changes) -> Result<bool, StageError> {
         let broken = |e: Box<dyn std::error::Error + Send + Sync>| self.damaged(path).because(e);
         let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(|e| broken(e.into()))?;
-        let mask = ProjectionMask::columns(builder.parquet_schema(), changes.compared());
+        let schema = &self.log.target.schema;
+        let compared: Vec<FieldRef> =
+            changes.compared().filter_map(|name| Some(schema.fields().find(name)?.1.clone())).collect();
+        let mask = ProjectionMask::columns(builder.parquet_schema(), compared.iter().map(|f| f.name().as_str()));
+        let compared = Arc::new(Schema::new(compared));
         let mut older = false;
         for batch in builder.with_projection(mask).build().map_err(|e| broken(e.into()))? {
-            let batch = batch.map_err(|e| broken(e.into()))?;
+            let batch = batch.and_then(|batch| in_order(&batch, &compared)).map_err(|e| broken(e.into()))?;
             // To the end: what is newer in this file must be found as well.
             older |= changes.replaced(&batch).map_err(|e| broken(e.into()))?.true_count() > 0;
         }
         Ok(older)
+    }
+
+    fn has_vectors(&self) -> StageError {
+        StageError::user(
+            "the table has deletion vectors, and an upsert that rewrites a file would bring deleted rows back",
+        )
+        .object(self.log.target.place.shown())
+        .hint(
+            "turn them off (`delta.enableDeletionVectors` = false) and rewrite the files that have them \
+                 (`REORG TABLE … APPLY (PURGE)`), then run again",
+        )
     }
 
     fn damaged(&self, path: &str) -> StageError {
@@ -218,12 +239,4 @@ fn rearranged(action: &mut Action) {
         Action::Remove(remove) => remove.data_change = false,
         _ => {}
     }
-}
-
-/// Columns in the order of the plan; those that an older file lacks are NULL.
-fn in_order(batch: &RecordBatch, target: &Target) -> Result<RecordBatch, ArrowError> {
-    let column = |f: &FieldRef| {
-        batch.column_by_name(f.name()).cloned().unwrap_or_else(|| new_null_array(f.data_type(), batch.num_rows()))
-    };
-    RecordBatch::try_new(target.schema.clone(), target.schema.fields().iter().map(column).collect())
 }
