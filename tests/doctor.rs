@@ -1,7 +1,9 @@
 //! `doctor`, and the refusal to write where two writers would not notice each other.
 
+use std::time::{Duration, Instant};
+
 use crate::s3::Case;
-use crate::support::{Act, Folder, Proxy, alluvium, python, read};
+use crate::support::{Act, Done, Folder, Proxy, alluvium, python, read};
 
 fn fails(out: &str) -> Vec<&str> {
     out.lines().filter(|line| line.starts_with("FAIL")).collect()
@@ -50,6 +52,115 @@ fn what_is_wrong_is_told_with_what_to_do() {
         assert!(line.contains("state") && line.contains(word), "{line}");
         assert!(done.out.ends_with("1 thing is wrong\n"), "{}", done.out);
     }
+}
+
+#[test]
+fn a_bucket_that_is_not_there_and_a_right_to_list_that_is_missing() {
+    let case = Case::new("doctor-bucket", 1);
+    // The server of the tests makes buckets when they are written.
+    let proxy = Proxy::start(&case.bucket.endpoint);
+    proxy.rule("PUT", "_alluvium-probe", Act::Answer(404), usize::MAX);
+    let done = case.call(&["doctor"], &proxy.url()).run();
+    assert_eq!(fails(&done.out).len(), 3, "{}", done.out);
+    for line in fails(&done.out) {
+        assert!(
+            line.ends_with("cannot write objects: Made404, made by the test; create the bucket, or correct the URL"),
+            "{line}"
+        );
+    }
+
+    let proxy = Proxy::start(&case.bucket.endpoint);
+    proxy.rule("GET", "start-after", Act::Answer(403), 1);
+    let done = case.call(&["doctor"], &proxy.url()).run();
+    let [line] = fails(&done.out)[..] else { panic!("{}", done.out) };
+    assert!(line.contains("state") && line.contains("cannot list objects: Made403"), "{line}");
+    assert!(line.ends_with("check credentials and rights"), "{line}");
+}
+
+/// What a stage must know beforehand and cannot find out is one of the things that are wrong, not the end.
+#[test]
+fn what_cannot_be_resolved_is_one_line_among_others() {
+    let folder = Folder::new("doctor-unresolved");
+    std::fs::create_dir(folder.path("in")).unwrap();
+    let spec = |source: &str| {
+        let spec = format!(
+            "pipeline: p\nstate: ${{LAKE}}/_state\nstages:\n  \
+             rows: {{ kind: files, url: \"${{IN}}\", format: json, {source} }}\n  \
+             moods: {{ kind: classify, input: rows, text: text, model: \"${{MODEL:-builtin}}\" }}\n  \
+             table: {{ kind: delta, input: moods, table: \"${{LAKE}}/table\" }}\n"
+        );
+        folder.write("spec.yaml", &spec).display().to_string()
+    };
+    let doctor = |spec: &str| {
+        let call = alluvium(&["doctor", spec]).env("IN", &folder.text("in")).env("LAKE", &folder.text("lake"));
+        call.env("ALLUVIUM_CACHE", &folder.text("cache"))
+    };
+    let told = |done: &Done, fail: &[&str], well: &[&str]| {
+        assert_eq!(done.code, Some(1), "{}{}", done.out, done.err);
+        let [line] = fails(&done.out)[..] else { panic!("{}", done.out) };
+        assert!(fail.iter().all(|part| line.contains(part)), "{line}");
+        for line in well {
+            assert!(done.out.lines().any(|l| l.starts_with("ok    ") && l.contains(line)), "{line}: {}", done.out);
+        }
+    };
+    // Nothing to infer from.
+    let done = doctor(&spec("schema: infer")).run();
+    told(&done, &["rows", "there is no object with a row", "put objects at `url:` first"], &["state", "table table"]);
+    // No model.
+    let done = doctor(&spec("schema: { text: string }")).env("MODEL", &folder.text("nowhere")).run();
+    told(&done, &["moods", "nowhere"], &["state", "rows objects", "table table"]);
+    // A spec that is wrong in itself.
+    let done = doctor(&spec("schema: infer, on_bad_row: whatever")).run();
+    assert_eq!(done.code, Some(2), "{}", done.out);
+    assert!(done.err.contains("whatever") && done.out.is_empty(), "{}{}", done.out, done.err);
+    // Nobody is there.
+    let begun = Instant::now();
+    let nobody = doctor(&spec("schema: infer"))
+        .s3("http://127.0.0.1:9")
+        .env("IN", "s3://alluvium/in")
+        .env("LAKE", "s3://alluvium/lake");
+    let done = nobody.run();
+    assert_eq!(done.code, Some(1), "{}{}", done.out, done.err);
+    let lines = fails(&done.out);
+    for (line, what) in lines.iter().zip(["rows", "state", "table table"]) {
+        assert!(line.contains(what), "{line}");
+    }
+    assert_eq!(lines.len(), 3, "{}", done.out);
+    let done =
+        doctor(&spec("schema: { text: string }")).s3("http://127.0.0.1:9").env("MODEL", "s3://alluvium/model").run();
+    told(&done, &["moods", "s3://alluvium/model"], &["state", "rows objects", "table table"]);
+    assert!(begun.elapsed() < Duration::from_secs(100), "it was waited as long as a run waits");
+}
+
+#[test]
+fn where_a_run_would_be_shown() {
+    let folder = Folder::new("doctor-http");
+    let spec = "pipeline: p\nstate: ${LAKE}/_state\nstages:\n  rows: { kind: generate, rows: 1, columns: { id: { sequence: 1 } } }\n  table: { kind: delta, input: rows, table: \"${LAKE}/table\" }\n";
+    let spec = folder.write("spec.yaml", spec).display().to_string();
+    let doctor = |arguments: &[&str]| {
+        let all: Vec<&str> = ["doctor", &spec].iter().chain(arguments).copied().collect();
+        alluvium(&all).env("LAKE", &folder.text("lake")).run()
+    };
+    let done = doctor(&["--http", "127.0.0.1:0"]);
+    assert_eq!(done.code, Some(0), "{}{}", done.out, done.err);
+    assert!(done.out.contains("ok    http") && done.out.contains("http://127.0.0.1:"), "{}", done.out);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = listener.local_addr().unwrap().to_string();
+    let short = folder.write("short", "xyzzy").display().to_string();
+    let no_file = folder.text("nowhere");
+    for (arguments, says) in [
+        (vec!["--http", &taken], "in use"),
+        (vec!["--http", "0.0.0.0:0"], "give a token"),
+        (vec!["--http", "127.0.0.1:0", "--http-token-file", &no_file], "No such file"),
+        (vec!["--http", "127.0.0.1:0", "--http-token-file", &short], "could be guessed"),
+        (vec!["--http", "127.0.0.1:0", "--http-cert", &no_file, "--http-key", &no_file], "nowhere"),
+    ] {
+        let done = doctor(&arguments);
+        assert_eq!(done.code, Some(1), "{arguments:?}: {}{}", done.out, done.err);
+        let [line] = fails(&done.out)[..] else { panic!("{}", done.out) };
+        assert!(line.contains("http") && line.contains(says), "{line}");
+    }
+    assert!(!doctor(&[]).out.contains("ok    http"));
 }
 
 #[test]

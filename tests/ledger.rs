@@ -141,4 +141,15 @@ fn the_ledger_is_shown_and_can_be_queried() {
         "select epoch, complete, sum(bytes) as bytes from alluvium.ledger where epoch <= 2 group by 1, 2 order by 1";
     let rows = case.call("query", &[query, "--format", "json"]).ok();
     assert_eq!(rows, "{\"epoch\":1,\"complete\":true,\"bytes\":9}\n{\"epoch\":2,\"complete\":false,\"bytes\":9}\n");
+    // However the names are written.
+    case.call("run", &[]).ok();
+    for name in ["\"alluvium\".\"ledger\"", "ALLUVIUM . Ledger", "datafusion.alluvium.ledger"] {
+        let rows = case.call("query", &[&format!("select count(*) as n from {name}"), "--format", "json"]).ok();
+        assert_eq!(rows, "{\"n\":3}\n", "{name}");
+    }
+    let query = "with e as (select * from \"alluvium\".events) select count(*) > 0 as some from e";
+    assert_eq!(case.call("query", &[query, "--format", "json"]).ok(), "{\"some\":true}\n");
+    // A text is no table.
+    let query = "select 'alluvium.ledger' as text";
+    assert_eq!(case.call("query", &[query, "--format", "json"]).ok(), "{\"text\":\"alluvium.ledger\"}\n");
 }

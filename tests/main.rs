@@ -39,6 +39,7 @@ mod join;
 mod ledger;
 mod ls;
 mod monitor;
+mod objects;
 mod opentelemetry;
 mod partitions;
 mod profile;

@@ -12,7 +12,7 @@ pub const SPEC: &str = r#"
 pipeline: cloud
 state: ${LAKE}/_state
 epoch: { splits: 2 }
-storage: { timeout: "${TIMEOUT:-30s}", max_retries: "${RETRIES:-1000}" }
+storage: { timeout: "${TIMEOUT:-30s}", max_retries: "${RETRIES:-1000}", retry_timeout: "${PATIENCE:-180s}" }
 stages:
   numbers: { kind: files, url: "${IN}", format: json, schema: { id: bigint, word: string } }
   first:   { kind: delta, input: numbers, table: "${LAKE}/first" }
@@ -20,7 +20,7 @@ stages:
   second:  { kind: delta, input: words, table: "${LAKE}/second", mode: upsert }
 "#;
 
-const ROWS: usize = 20;
+pub const ROWS: usize = 20;
 
 pub struct Case {
     /// Kept until the end of the test.

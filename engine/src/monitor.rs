@@ -19,6 +19,12 @@ pub trait Monitor: Send + Sync + 'static {
     /// # Errors
     /// Why it cannot be shown as asked, in words.
     async fn start(&self, run: Watched) -> Result<Box<dyn Watching>, String>;
+
+    /// Tries whether runs could be shown so; says where.
+    ///
+    /// # Errors
+    /// Why not, in words.
+    async fn examine(&self, http: Http) -> Result<String, String>;
 }
 
 /// Shows one run.

@@ -2,6 +2,7 @@
 
 mod list;
 mod probe;
+mod read_on;
 
 pub use probe::Finding;
 

@@ -1,11 +1,13 @@
 //! Objects that are no longer what they were when they were bound to an epoch.
 #![cfg(debug_assertions)]
 
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 
 use serde_json::{Value, json};
 
-use super::{Case, python};
+use super::{Case, numbered, python};
+use crate::support::until;
 
 /// A pipeline that was killed when its first epoch had been bound, but nothing read.
 #[track_caller]
@@ -138,6 +140,83 @@ fn an_object_that_has_vanished_is_a_fault_until_it_is_back() {
         std::fs::rename(case.folder.path("kept"), case.folder.path("in/b.data")).unwrap();
         assert_eq!(case.rows().rows, [[json!(1)], [json!(1)], [json!(2)], [json!(2)]]);
     }
+}
+
+/// Stops a run in the middle of the only object, which is at least so large, does something, and lets it go on.
+#[track_caller]
+fn in_the_middle(case: &Case, bytes: u64, meanwhile: impl FnOnce()) -> crate::support::Done {
+    let run = case.call().start();
+    // What the process has read of files; there is no other one of this size.
+    let read = || {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", run.id())).unwrap();
+        io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse::<u64>().unwrap()
+    };
+    until("a quarter of the object is read", || read() > bytes / 4);
+    run.signal("STOP");
+    assert!(read() < bytes / 4 * 3, "the object was read too quickly: {} of {bytes}", read());
+    meanwhile();
+    run.signal("CONT");
+    run.end()
+}
+
+/// A Parquet file of about 2 KB a row, in many row groups.
+fn large_parquet(seed: u32, rows: usize) -> Vec<u8> {
+    let code = "import sys, io, random, pyarrow as pa, pyarrow.parquet as pq\n\
+                rows, bytes_of = int(sys.argv[2]), random.Random(int(sys.argv[1])).randbytes\n\
+                table = pa.table({'id': list(range(rows)), 'noise': [bytes_of(1000).hex() for _ in range(rows)]})\n\
+                out = io.BytesIO()\n\
+                pq.write_table(table, out, row_group_size=500, compression='none', use_dictionary=False)\n\
+                sys.stdout.buffer.write(out.getvalue())";
+    crate::support::python(&["-c", code, &seed.to_string(), &rows.to_string()])
+}
+
+const TORN: &str = "the object has changed since it was bound to the epoch";
+
+#[test]
+fn a_file_that_is_rewritten_while_it_is_read_is_a_fault_and_then_read_as_a_whole() {
+    const ROWS: usize = 30_000;
+    let old = numbered(100_000..100_000 + ROWS, 2_000);
+    // Longer, as long, and shorter.
+    for rows in [ROWS + 5_000, ROWS, ROWS - 5_000] {
+        let case = Case::new("rewritten", "format: json, schema: { id: bigint, text: string }");
+        case.put("a.data", &old);
+        let new = numbered(200_000..200_000 + rows, 2_000);
+        let done = in_the_middle(&case, old.len() as u64, || _ = case.put("a.data", &new));
+        assert_eq!(done.code, Some(1), "{rows} rows: {}", done.err);
+        assert!(done.err.contains(TORN) && done.err.contains(&case.url("a.data")), "{}", done.err);
+        let ids: Vec<Vec<serde_json::Value>> = (200_000..200_000 + rows).map(|id| vec![json!(id)]).collect();
+        assert!(case.rows().select(&["id"]) == ids, "{rows} rows are not those of the new file");
+    }
+}
+
+#[test]
+fn a_file_may_grow_or_be_touched_while_it_is_read() {
+    const ROWS: usize = 30_000;
+    let old = numbered(0..ROWS, 2_000);
+    for more in ["", "{\"id\":1,\"text\":\"more\"}\n"] {
+        let case = Case::new("grown", "format: json, schema: { id: bigint, text: string }");
+        case.put("a.data", &old);
+        let append = || {
+            let mut file = std::fs::File::options().append(true).open(case.folder.path("in/a.data")).unwrap();
+            file.write_all(more.as_bytes()).unwrap();
+            file.set_modified(std::time::SystemTime::now()).unwrap();
+        };
+        let done = in_the_middle(&case, old.len() as u64, append);
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        assert_eq!(crate::support::read(&case.folder.text("lake/rows")).rows.len(), ROWS);
+    }
+}
+
+#[test]
+fn a_parquet_file_that_is_written_between_two_of_its_parts_is_a_fault() {
+    let case = Case::new("parts", "format: parquet, schema: { id: bigint, noise: string }");
+    let (old, new) = (large_parquet(1, 40_000), large_parquet(2, 40_000));
+    assert_eq!(old.len(), new.len());
+    case.put("a.data", &old);
+    let done = in_the_middle(&case, old.len() as u64, || _ = case.put("a.data", &new));
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    assert!(done.err.contains(TORN) && done.err.contains(&case.url("a.data")), "{}", done.err);
+    assert_eq!(case.rows().rows.len(), 40_000);
 }
 
 #[test]

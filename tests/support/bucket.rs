@@ -1,9 +1,9 @@
 //! Objects on a real S3 server.
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
-use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
+use object_store::{MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt};
 use tokio::runtime::Runtime;
 
 /// A folder of a real S3 server's, for one test.
@@ -38,6 +38,43 @@ impl Bucket {
         let (store, runtime) = self.store();
         runtime.block_on(store.put(&self.path(path), content.into().into())).unwrap();
         self
+    }
+
+    /// Writes many objects, in any order.
+    pub fn put_all(&self, all: impl IntoIterator<Item = (String, String)>) -> &Self {
+        let (store, runtime) = self.store();
+        let puts = all.into_iter().map(|(path, content)| {
+            let (store, path) = (&store, self.path(&path));
+            async move { store.put(&path, content.into()).await.map(drop) }
+        });
+        let put = futures::stream::iter(puts).buffer_unordered(32).try_collect::<()>();
+        runtime.block_on(put).unwrap();
+        self
+    }
+
+    pub fn delete(&self, path: &str) -> &Self {
+        let (store, runtime) = self.store();
+        runtime.block_on(store.delete(&self.path(path))).unwrap();
+        self
+    }
+
+    /// Writes an object as large writers do: in parts, all of them 5 MiB but for the last.
+    pub fn put_in_parts(&self, path: &str, content: &[u8]) -> &Self {
+        let (store, runtime) = self.store();
+        runtime.block_on(async {
+            let mut upload = store.put_multipart(&self.path(path)).await.unwrap();
+            for part in content.chunks(5 << 20) {
+                upload.put_part(part.to_vec().into()).await.unwrap();
+            }
+            upload.complete().await.unwrap();
+        });
+        self
+    }
+
+    /// Size and version of an object.
+    pub fn head(&self, path: &str) -> ObjectMeta {
+        let (store, runtime) = self.store();
+        runtime.block_on(store.head(&self.path(path))).unwrap()
     }
 
     /// Paths below the folder.

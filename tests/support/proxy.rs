@@ -38,6 +38,8 @@ pub enum Act {
     Outage(Duration),
     /// It is carried out; the answer says that the object was written then.
     Dated(&'static str),
+    /// It is carried out; the answer's body comes in pieces of 64 KiB, with this pause before each.
+    Slow(Duration),
 }
 
 struct Rule {
@@ -203,6 +205,14 @@ async fn answer(
             let half = body.slice(..body.len() / 2);
             let pieces = [Ok(Frame::data(half)), Err(std::io::Error::other("cut"))];
             return Ok(Response::from_parts(head, StreamBody::new(futures::stream::iter(pieces)).boxed_unsync()));
+        }
+        Some(Act::Slow(pause)) => {
+            let pieces = futures::stream::unfold(body, move |mut rest| async move {
+                tokio::time::sleep(pause).await;
+                let piece = rest.split_to(rest.len().min(64 << 10));
+                (!piece.is_empty()).then_some((Ok(Frame::data(piece)), rest))
+            });
+            return Ok(Response::from_parts(head, StreamBody::new(pieces).boxed_unsync()));
         }
         Some(Act::Dated(date)) => drop(head.headers.insert("last-modified", date.parse().unwrap())),
         _ => {}

@@ -9,6 +9,7 @@ use super::{Cli, USAGE, say_error};
 use crate::monitor::{Http, Watched, Watching};
 use crate::runtime::RunHandle;
 use crate::secret;
+use crate::storage::Finding;
 
 /// The token itself; a variable, since arguments can be seen by every user of the machine.
 const TOKEN: &str = "ALLUVIUM_HTTP_TOKEN";
@@ -31,6 +32,20 @@ pub(super) struct HttpArguments {
 }
 
 impl HttpArguments {
+    /// Whether a run could be shown there.
+    pub(super) async fn examine(&self, cli: &Cli<'_>) -> Option<Finding> {
+        let address = self.http?;
+        let served = async {
+            let monitor = cli.registry.monitor.as_ref().ok_or("this program cannot serve HTTP")?;
+            monitor.examine(self.at(address)?).await
+        };
+        Some(Finding { what: "http".into(), outcome: served.await })
+    }
+
+    fn at(&self, address: SocketAddr) -> Result<Http, String> {
+        Ok(Http { address, token: self.token()?, tls: self.http_cert.clone().zip(self.http_key.clone()) })
+    }
+
     /// Begins to show the run; nothing if this program brings nothing that could.
     ///
     /// # Errors
@@ -46,10 +61,7 @@ impl HttpArguments {
             USAGE
         };
         let http = match self.http {
-            Some(address) => {
-                let token = self.token().map_err(|e| failed(&e))?;
-                Some(Http { address, token, tls: self.http_cert.clone().zip(self.http_key.clone()) })
-            }
+            Some(address) => Some(self.at(address).map_err(|e| failed(&e))?),
             None => None,
         };
         let Some(monitor) = &cli.registry.monitor else {

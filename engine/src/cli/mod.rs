@@ -25,9 +25,9 @@ use std::sync::Arc;
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 use crate::Registry;
-use crate::plan::{Plan, compile};
+use crate::plan::{Attempt, Plan, attempt, compile};
 use crate::secret;
-use crate::spec::{Vars, load_file};
+use crate::spec::{Problems, Spec, Vars, load_file};
 use crate::stage::StageError;
 use crate::tables::Tables;
 
@@ -77,7 +77,7 @@ enum Builtin {
     Check(SpecArguments),
     /// Show the plan: stages in order, columns, routes, guarantees.
     Explain(check::ExplainArguments),
-    /// Try what a run would need: rights, storage, clocks, tables, models.
+    /// Try what a run would need: rights, storage, clocks, tables, models, ports.
     Doctor(doctor::DoctorArguments),
     /// Show which objects were read, in which epoch.
     Ledger(ledger::LedgerArguments),
@@ -166,9 +166,22 @@ impl Cli<'_> {
         set: &[(String, String)],
         runtime: &tokio::runtime::Handle,
     ) -> Result<Arc<Plan>, u8> {
+        self.with_spec(spec, set, |spec| compile(spec, self.registry, runtime)).map(Arc::new)
+    }
+
+    /// The same as far as possible, if something that stages need is not there.
+    fn attempt(&self, spec: &SpecArguments, runtime: &tokio::runtime::Handle) -> Result<Attempt, u8> {
+        self.with_spec(&spec.spec, &spec.set, |spec| attempt(spec, self.registry, runtime))
+    }
+
+    fn with_spec<T>(
+        &self,
+        spec: &Path,
+        set: &[(String, String)],
+        compile: impl FnOnce(&Spec) -> Result<T, Problems>,
+    ) -> Result<T, u8> {
         let vars = Vars::from_env(set.iter().cloned());
-        let plan = load_file(spec, &vars).and_then(|spec| compile(&spec, self.registry, runtime));
-        plan.map(Arc::new).map_err(|problems| {
+        load_file(spec, &vars).and_then(|spec| compile(&spec)).map_err(|problems| {
             let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
             say_error(&problems.render(std::io::stderr().is_terminal() && !plain));
             USAGE

@@ -15,25 +15,37 @@ use crate::storage::Storage;
 /// All problems at once, those of the spec's text among them. A stage whose input has problems is not checked further:
 /// its own would be consequences.
 pub fn compile(spec: &Spec, registry: &Registry, runtime: &tokio::runtime::Handle) -> Result<Plan, Problems> {
-    let header = spec.header.as_ref();
-    let storage = Storage::new(header.map(|h| h.storage.clone()).unwrap_or_default());
-    let state = header.map(|h| h.state.clone());
-    let context = ResolveContext {
-        storage: storage.clone(),
-        runtime: runtime.clone(),
-        stage: String::new(),
-        tables: registry.tables.clone(),
-        state,
-    };
-    let unclear = spec.stages.iter().any(|s| s.kind.is_none() || s.inputs_unclear);
-    let mut compiler = Compiler { spec, registry, context, problems: Vec::new(), done: BTreeMap::new(), unclear };
-    if let Some(Err(problems)) = header.map(|h| compiler.context.openable("state", &h.state)) {
-        compiler.problems.extend(problems.into_iter().map(|p| p.at(spec.state_span.clone())));
-    }
-    for index in compiler.order() {
-        compiler.stage(index);
-    }
-    compiler.finish(storage)
+    let storage = storage(spec);
+    Compiler::new(spec, registry, runtime, &storage, false).finish(storage)
+}
+
+/// What there is of a plan, and what is missing.
+pub(crate) struct Attempt {
+    /// All of it if nothing is missing, and otherwise good only for looking at its parts.
+    pub(crate) plan: Plan,
+    /// Stages that cannot be resolved: why.
+    pub(crate) unresolved: Vec<(String, Problem)>,
+    /// Stages that read from one of these, and could not be checked.
+    pub(crate) unchecked: Vec<(String, StageSettings)>,
+}
+
+/// Compiles a spec as far as that is possible where something that it needs is not there. A store that does not answer
+/// is given up soon.
+///
+/// # Errors
+/// All problems of a spec that is wrong in itself.
+pub(crate) fn attempt(spec: &Spec, registry: &Registry, runtime: &tokio::runtime::Handle) -> Result<Attempt, Problems> {
+    let storage = storage(spec);
+    let mut compiler = Compiler::new(spec, registry, runtime, &storage.impatient(), true);
+    let name = |stage: usize| spec.stages.get(stage).map(|s| s.name.name.clone()).unwrap_or_default();
+    let unresolved = compiler.unresolved.iter().map(|(stage, problem)| (name(*stage), problem.clone())).collect();
+    let unchecked = std::mem::take(&mut compiler.unchecked).into_iter();
+    let unchecked = unchecked.map(|(stage, config)| (name(stage), StageSettings(config.into()))).collect();
+    Ok(Attempt { plan: compiler.finish(storage)?, unresolved, unchecked })
+}
+
+fn storage(spec: &Spec) -> Storage {
+    Storage::new(spec.header.as_ref().map(|h| h.storage.clone()).unwrap_or_default())
 }
 
 /// Edges and inputs of a stage, and the facts about its data.
@@ -48,9 +60,51 @@ struct Compiler<'a> {
     done: BTreeMap<usize, PlannedStage>,
     /// It is not known what some stage reads: nothing can be said about who reads from a stage.
     unclear: bool,
+    /// That a stage cannot be resolved is no problem of the spec.
+    lenient: bool,
+    unresolved: Vec<(usize, Problem)>,
+    unchecked: Vec<(usize, Box<dyn Config>)>,
 }
 
 impl<'a> Compiler<'a> {
+    /// Looks at every stage.
+    fn new(
+        spec: &'a Spec,
+        registry: &'a Registry,
+        runtime: &tokio::runtime::Handle,
+        storage: &Storage,
+        lenient: bool,
+    ) -> Self {
+        let header = spec.header.as_ref();
+        let state = header.map(|h| h.state.clone());
+        let context = ResolveContext {
+            storage: storage.clone(),
+            runtime: runtime.clone(),
+            stage: String::new(),
+            tables: registry.tables.clone(),
+            state,
+        };
+        let unclear = spec.stages.iter().any(|s| s.kind.is_none() || s.inputs_unclear);
+        let mut compiler = Self {
+            spec,
+            registry,
+            context,
+            problems: Vec::new(),
+            done: BTreeMap::new(),
+            unclear,
+            lenient,
+            unresolved: Vec::new(),
+            unchecked: Vec::new(),
+        };
+        if let Some(Err(problems)) = header.map(|h| compiler.context.openable("state", &h.state)) {
+            compiler.problems.extend(problems.into_iter().map(|p| p.at(spec.state_span.clone())));
+        }
+        for index in compiler.order() {
+            compiler.stage(index);
+        }
+        compiler
+    }
+
     /// References first: they can be judged without any stage.
     fn order(&mut self) -> Vec<usize> {
         let stages = &self.spec.stages;
@@ -93,9 +147,14 @@ impl<'a> Compiler<'a> {
         let Some(mut config) = self.config(stage, kind).filter(|_| connected) else { return };
         self.context.stage.clone_from(&stage.name.name);
         if let Err(problems) = config.resolve(&self.context) {
+            if self.lenient {
+                return self.unresolved.extend(problems.into_iter().map(|problem| (index, problem)));
+            }
             return self.report(stage, problems);
         }
-        let Some((mut edges, inputs, mut lineage)) = self.inputs(stage, kind.role) else { return };
+        let Some((mut edges, inputs, mut lineage)) = self.inputs(stage, kind.role) else {
+            return self.unchecked.push((index, config));
+        };
         match config.check(&inputs) {
             Err(problems) => self.report(stage, problems),
             Ok(outputs) if outputs.changes.is_none() && inputs.iter().any(|i| i.changes.is_some()) => {
@@ -259,7 +318,9 @@ impl<'a> Compiler<'a> {
         if !self.unclear {
             self.problems.extend(whole::loose_ends(spec, &self.done));
         }
-        if let (Some(Some(shown)), Some(node)) = (spec.header.as_ref().map(|h| &h.report), &spec.report) {
+        if let (Some(Some(shown)), Some(node)) = (spec.header.as_ref().map(|h| &h.report), &spec.report)
+            && self.unresolved.is_empty()
+        {
             let reader = self.registry.tables().filter(|_| self.done.len() == spec.stages.len());
             self.problems.extend(report::check(shown, node, spec, &self.done, reader, &self.context.runtime));
         }

@@ -12,6 +12,7 @@ mod report;
 mod whole;
 
 pub use compile::compile;
+pub(crate) use compile::{Attempt, attempt};
 pub use draw::{dot, mermaid};
 pub(crate) use explain::columns;
 pub use explain::explain;

@@ -45,6 +45,13 @@ impl Location {
         self.path.clone().join(format!("_alluvium-probe-{}", uuid::Uuid::new_v4().simple()))
     }
 
+    /// A key that comes just before that of an object here.
+    fn before(&self, object: &Path) -> Path {
+        let mut name = object.filename().unwrap_or_default().to_owned();
+        name.pop();
+        self.path.clone().join(name)
+    }
+
     fn url(&self) -> String {
         format!("{}/{}", self.root, self.path)
     }
@@ -108,7 +115,10 @@ impl Location {
 
     async fn all_of_it(&self, path: &Path) -> Result<(), String> {
         let may = |what: &'static str| {
-            move |error| format!("cannot {what} objects: {}; check credentials and rights", short(&error))
+            move |error| {
+                let short = short(&error);
+                format!("cannot {what} objects: {short}; {}", advice(&error, &short))
+            }
         };
         match self.create_twice(path).await {
             Twice::Refused => {}
@@ -118,7 +128,8 @@ impl Location {
         let read = self.store.get(path).await.map_err(may("read"))?;
         let skew = Utc::now() - read.meta.last_modified;
         read.bytes().await.map_err(may("read"))?;
-        let mut listed = self.store.list(Some(&self.path));
+        // Not from the beginning: the place may be full of objects.
+        let mut listed = self.store.list_with_offset(Some(&self.path), &self.before(path));
         let mut there = false;
         while let Some(meta) = listed.try_next().await.map_err(may("list"))? {
             if meta.location == *path {
@@ -134,6 +145,16 @@ impl Location {
             return Err(format!("its clock and this machine's differ by {seconds} s; set this machine's clock"));
         }
         Ok(())
+    }
+}
+
+/// What to do about an error, which [`short`] has shortened.
+fn advice(error: &object_store::Error, short: &str) -> &'static str {
+    match error {
+        // An object need not be there to be written, or a folder to be listed.
+        object_store::Error::NotFound { .. } => "create the bucket, or correct the URL",
+        _ if short.starts_with("RequestTimeTooSkewed") => "set this machine's clock",
+        _ => "check credentials and rights",
     }
 }
 
@@ -153,3 +174,31 @@ fn short(error: &object_store::Error) -> String {
 const OVERWRITES: &str = "the store overwrites an object although it was asked to create a new one: two writers could destroy each other's commits";
 const EXCLUSIVE: &str =
     "use a store with conditional writes (If-None-Match), such as Amazon S3, R2, MinIO or SeaweedFS";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_not_a_matter_of_rights() {
+        let answer = |code: &str| {
+            let source = format!("403: <?xml?><Error><Code>{code}</Code><Message>so it is</Message></Error>").into();
+            let error = object_store::Error::PermissionDenied { path: "a".into(), source };
+            (short(&error), advice(&error, &short(&error)))
+        };
+        let skewed = ("RequestTimeTooSkewed, so it is".to_owned(), "set this machine's clock");
+        assert_eq!(answer("RequestTimeTooSkewed"), skewed);
+        assert_eq!(answer("AccessDenied").1, "check credentials and rights");
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_found_among_other_objects() {
+        let place = crate::storage::Storage::default().open("memory:///probe").unwrap();
+        for name in ["a", "_alluvium-probe-0", "_alluvium-probe-zzzz", "zz"] {
+            place.store.put(&place.path.clone().join(name), "x".into()).await.unwrap();
+        }
+        assert_eq!(place.all_of_it(&place.probe()).await, Ok(()));
+        let path = place.probe();
+        assert!(path.as_ref().starts_with(place.before(&path).as_ref()) && place.before(&path) < path);
+    }
+}

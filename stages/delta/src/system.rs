@@ -1,5 +1,6 @@
 //! Tables that every pipeline has, in the schema `alluvium`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use alluvium_engine::arrow::datatypes::SchemaRef;
@@ -43,8 +44,8 @@ fn empty(columns: SchemaRef) -> Result<Arc<MemTable>, DataFusionError> {
 impl SystemTables {
     /// Loads those that the query speaks of.
     pub(crate) async fn prepare(&self, context: &SessionContext, plan: &Plan, query: &str) -> Result<(), String> {
-        let query = query.to_ascii_lowercase();
-        if query.contains("alluvium.ledger") {
+        let spoken = spoken_of(context, query);
+        if spoken.contains("ledger") {
             let load = async || {
                 let rows = checkpoint::ledger(plan).await?;
                 let table = MemTable::try_new(checkpoint::ledger_schema(), vec![rows]);
@@ -52,7 +53,7 @@ impl SystemTables {
             };
             self.ledger.get_or_try_init(load).await.map_err(|e| e.text())?;
         }
-        if query.contains("alluvium.events") {
+        if spoken.contains("events") {
             let load = async || {
                 let place = Place::new(&events::url(plan), &plan.storage)?;
                 let Some(table) = place.load().await? else { return Ok(()) };
@@ -63,6 +64,16 @@ impl SystemTables {
         }
         Ok(())
     }
+}
+
+/// Names of these tables that a query speaks of, however they are written.
+fn spoken_of(context: &SessionContext, query: &str) -> BTreeSet<String> {
+    let state = context.state();
+    let parsed = state.sql_to_statement(query, &state.config_options().sql_parser.dialect);
+    let tables = parsed.and_then(|statement| state.resolve_table_references(&statement));
+    // What is wrong with a query is said when it is planned.
+    let ours = tables.into_iter().flatten().filter(|table| table.schema() == Some(SCHEMA));
+    ours.map(|table| table.table().to_owned()).collect()
 }
 
 fn unreadable(error: DataFusionError) -> StageError {

@@ -142,8 +142,9 @@ fn misfits(before: &ArrayRef, after: &ArrayRef) -> Result<Vec<usize>, ArrowError
 
 #[cfg(test)]
 mod tests {
-    use alluvium_engine::arrow::array::{Float64Array, Int64Array, StringArray};
+    use alluvium_engine::arrow::array::{Float64Array, Int64Array, StringArray, TimestampNanosecondArray};
     use alluvium_engine::arrow::datatypes::{Field, Schema};
+    use alluvium_engine::spec::timestamp;
 
     use super::*;
 
@@ -177,6 +178,24 @@ mod tests {
             fitted(StringArray::from(vec!["9007199254740993"]), DataType::Int64).0.as_primitive::<Int64Type>().value(0),
             9_007_199_254_740_993
         );
+    }
+
+    /// As the reference says of `schema:`.
+    #[test]
+    fn moments_are_cut_to_microseconds_and_days() {
+        let moment = "2026-03-01T10:20:30.123456789Z";
+        let text = || StringArray::from(vec![moment]);
+        let nanos = || TimestampNanosecondArray::from(vec![1_772_360_430_123_456_789]).with_timezone("UTC");
+        for column in [Arc::new(text()) as ArrayRef, Arc::new(nanos())] {
+            for (to, cut) in [(timestamp(), "2026-03-01T10:20:30.123456Z"), (DataType::Date32, "2026-03-01")] {
+                let schema = Arc::new(Schema::new(vec![Field::new("c", to, true)]));
+                let fitted = fit(&[column.clone()], &schema).unwrap();
+                assert!(fitted.wrong.is_empty());
+                assert_eq!(array_value_to_string(fitted.good.column(0), 0).unwrap(), cut);
+            }
+        }
+        let (good, wrong) = fitted(Int64Array::from(vec![9_007_199_254_740_993]), DataType::Float64);
+        assert_eq!((good.as_primitive::<Float64Type>().value(0), wrong.len()), (9_007_199_254_740_992.0, 0));
     }
 
     #[test]

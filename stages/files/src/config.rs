@@ -39,7 +39,9 @@ pub struct Files {
     pub(crate) format: Format,
     /// Columns to read, with their types, found by name. What is not listed is left out. A field that a JSON line or a
     /// Parquet file does not have is NULL; a CSV file must have all columns. A moment without an offset is taken as UTC.
-    /// A value that does not fit its type makes a bad row; none is rounded or cut.
+    /// A value that does not fit its type makes a bad row, and none is cut but for this: a moment has microseconds, what is
+    /// finer is left out; in a `date` column it is the day of its moment; and a number in a `float` or `double` column is
+    /// the nearest that the type has, so a whole number above 2^53 may become its neighbour.
     ///
     /// With `infer` they are found out before the first run, which records them in the state: every later command takes
     /// them from there. Looked at are the first 1,000 objects by name, 4 MiB of each and 64 MiB altogether, or the schemas

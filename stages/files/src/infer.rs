@@ -112,18 +112,22 @@ async fn object(config: &Files, location: &Location, split: Split) -> Result<(Se
 }
 
 async fn text(config: &Files, location: &Location, split: &Split) -> Result<(Seen, usize), Unopened> {
-    let reader = bytes::fetch(location, split).await?;
+    let bytes::Opened { reader, behind, .. } = bytes::fetch(location, split).await?;
     let (format, delimiter) = (config.format, config.delimiter());
     let looked = tokio::task::spawn_blocking(move || {
         let mut text = Vec::new();
         // What is before a damaged place is looked at; the damage is told when the object is read.
         let _ = reader.take(OBJECT_BYTES as u64).read_to_end(&mut text);
         let bytes = text.len();
-        (if format == Format::Csv { csv(&text, delimiter) } else { json(&text) }, bytes)
+        // Bytes that did not come are no damage: columns would be missing.
+        behind
+            .fault()
+            .map_or_else(|| Ok((if format == Format::Csv { csv(&text, delimiter) } else { json(&text) }, bytes)), Err)
     });
-    looked
+    let looked = looked
         .await
-        .map_err(|e| StageError::internal("an object could not be looked at").object(&split.id).because(e).into())
+        .map_err(|e| StageError::internal("an object could not be looked at").object(&split.id).because(e))?;
+    Ok(looked?)
 }
 
 fn json(text: &[u8]) -> Seen {

@@ -17,6 +17,7 @@ mod json;
 mod list;
 mod parquet;
 mod partitions;
+mod passed;
 mod policy;
 mod read;
 mod reason;

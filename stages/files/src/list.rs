@@ -162,12 +162,9 @@ pub(crate) async fn examine(location: &Location, wanted: &Wanted, partitions: &C
 }
 
 fn failed(location: &Location) -> impl Fn(object_store::Error) -> StageError + Send + 'static {
-    let object = url(location, &location.path);
+    let location = location.clone();
     move |error| {
-        StageError::external("objects cannot be listed")
-            .object(&object)
-            .hint("check the `url:` of the source, the rights of this process, and `storage:`")
-            .because(error)
+        location.cannot_list(error, "check the `url:` of the source, the rights of this process, and `storage:`")
     }
 }
 

@@ -13,7 +13,7 @@ use alluvium_engine::stage::{Read, Split, StageError};
 use alluvium_engine::storage::Location;
 use futures::future::BoxFuture;
 use futures::stream;
-use futures::{FutureExt, StreamExt, TryFutureExt};
+use futures::{FutureExt, StreamExt};
 use object_store::path::Path;
 use object_store::{GetOptions, OBJECT_STORE_COALESCE_DEFAULT, ObjectStore, ObjectStoreExt, coalesce_ranges};
 use parquet::arrow::ProjectionMask;
@@ -22,7 +22,7 @@ use parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuil
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
-use crate::bytes::{changed, path_of, unchanged, unopened, unread};
+use crate::bytes::{broken_off, changed, difference, path_of, unchanged, unopened};
 use crate::cells::{fit, fit_or_null};
 use crate::infer::{self, Seen};
 use crate::policy::{Evolution, Policy, rescued};
@@ -82,7 +82,7 @@ async fn builder(location: &Location, split: &Split) -> Result<ParquetRecordBatc
     let path = path_of(location, split)?;
     let meta = location.store.head(&path).await.map_err(|e| unopened(split, e))?;
     unchanged(split, &meta)?;
-    let reader = Ranges { store: location.store.clone(), path, split: split.clone() };
+    let reader = Ranges { location: location.clone(), path, split: split.clone() };
     ParquetRecordBatchStreamBuilder::new(reader).await.map_err(|e| fault(&split.id, e).into())
 }
 
@@ -104,40 +104,40 @@ fn fault(object: &str, error: ParquetError) -> StageError {
 
 /// Fetches the parts of a file that the decoder asks for; all of one version of it.
 struct Ranges {
-    store: Arc<dyn ObjectStore>,
+    location: Location,
     path: Path,
     split: Split,
 }
 
-async fn range(
-    store: Arc<dyn ObjectStore>,
-    path: Path,
-    split: Split,
-    range: Range<u64>,
-) -> Result<Bytes, ParquetError> {
+async fn range(location: Location, path: Path, split: Split, range: Range<u64>) -> Result<Bytes, ParquetError> {
     let options = GetOptions::new().with_range(Some(range)).with_if_match(split.version.clone());
-    let got = store.get_opts(&path, options).and_then(|got| got.bytes()).await;
-    got.map_err(|error| {
-        let error = match error {
-            object_store::Error::Precondition { .. } => changed(&split, "while it was read"),
-            error => unread(&split, error),
-        };
-        ParquetError::External(error.into())
-    })
+    let read = async {
+        let got = location.store.get_opts(&path, options).await?;
+        let meta = got.meta.clone();
+        let bytes = location.read_on(got).bytes().await?;
+        // A store gives what it has described; a file may be written between the look at it and the reading.
+        let meta = if location.is_local() { location.store.head(&path).await? } else { meta };
+        Ok((bytes, meta))
+    };
+    let read = read
+        .await
+        .map_err(|e| broken_off(&split, e))
+        .and_then(|(bytes, meta)| difference(&split, &meta).map_or(Ok(bytes), |how| Err(changed(&split, &how))));
+    read.map_err(|error| ParquetError::External(error.into()))
 }
 
 impl AsyncFileReader for Ranges {
     fn get_bytes(&mut self, wanted: Range<u64>) -> BoxFuture<'_, Result<Bytes, ParquetError>> {
-        range(self.store.clone(), self.path.clone(), self.split.clone(), wanted).boxed()
+        range(self.location.clone(), self.path.clone(), self.split.clone(), wanted).boxed()
     }
 
     fn get_byte_ranges(&mut self, ranges: Vec<Range<u64>>) -> BoxFuture<'_, Result<Vec<Bytes>, ParquetError>> {
-        let (store, path, split) = (self.store.clone(), self.path.clone(), self.split.clone());
+        let (location, path, split) = (self.location.clone(), self.path.clone(), self.split.clone());
         // Neighbours are fetched in one request, others at the same time.
         async move {
             coalesce_ranges(
                 &ranges,
-                |wanted| range(store.clone(), path.clone(), split.clone(), wanted),
+                |wanted| range(location.clone(), path.clone(), split.clone(), wanted),
                 OBJECT_STORE_COALESCE_DEFAULT,
             )
             .await

@@ -13,7 +13,7 @@ use crate::config::{Files, Format, OnMissing};
 use crate::list::Wanted;
 use crate::policy::{Evolution, Policy};
 use crate::rows::{Out, Rows};
-use crate::{bytes, csv, json, list, parquet};
+use crate::{bytes, csv, json, list, parquet, passed};
 
 /// Batches that are decoded ahead of the dataflow, for each object that is being read.
 const AHEAD: usize = 2;
@@ -116,7 +116,7 @@ async fn text(
     policy: Arc<Policy>,
     rows: Rows,
 ) -> Result<Pieces, Unopened> {
-    let reader = bytes::fetch(location, split).await?;
+    let bytes::Opened { reader, behind, passed } = bytes::fetch(location, split).await?;
     let (config, object) = (config.clone(), split.id.clone());
     let (sender, receiver) = mpsc::channel(AHEAD);
     let span = tracing::Span::current();
@@ -128,7 +128,8 @@ async fn text(
             Format::Csv => csv::decode(reader, &schema, &policy, config.delimiter(), &mut out),
             _ => json::decode(reader, &schema, policy, &mut out),
         };
-        out.end(outcome);
+        // What the decoder makes of bytes that end in the middle does not matter.
+        out.end(behind.fault().map_or(outcome, |fault| Err(fault.into())));
     });
     let pieces =
         stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|piece| (piece, receiver)) });
@@ -137,7 +138,15 @@ async fn text(
         let error = ended.err().map(|e| StageError::internal("the decoder panicked").object(&object).because(e));
         async move { error.map(Err) }
     });
-    let same = stream::once(bytes::still_unchanged(location.clone(), split.clone()))
-        .filter_map(|checked| async move { checked.err().map(Err) });
-    Ok(pieces.chain(died).chain(same).boxed())
+    let still_there = {
+        let (location, split) = (location.clone(), split.clone());
+        move || passed::still_there(location.clone(), split.clone(), passed.clone())
+    };
+    let same = stream::once(still_there()).filter_map(|checked| async move { checked.err().map(Err) });
+    // A file that is being rewritten looks damaged.
+    let judged = pieces.chain(died).or_else(move |error| {
+        let checked = still_there();
+        async move { Err(checked.await.err().unwrap_or(error)) }
+    });
+    Ok(judged.chain(same).boxed())
 }

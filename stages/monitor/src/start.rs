@@ -73,6 +73,12 @@ impl Monitor for HttpMonitor {
         };
         Ok(Box::new(Showing { listeners, _registered: registered }))
     }
+
+    async fn examine(&self, http: Http) -> Result<String, String> {
+        let (listener, tls, _) = open(http).await?;
+        let address = listener.local_addr().map_err(|e| e.to_string())?;
+        Ok(format!("{}://{address} can be served", if tls.is_some() { "https" } else { "http" }))
+    }
 }
 
 #[async_trait]

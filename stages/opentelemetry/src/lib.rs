@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use alluvium_engine::LogLayer;
 use alluvium_engine::async_trait;
-use alluvium_engine::monitor::{Monitor, Watched, Watching};
+use alluvium_engine::monitor::{Http, Monitor, Watched, Watching};
 use alluvium_engine::runtime::RunHandle;
 use tokio::task::JoinHandle;
 
@@ -57,6 +57,10 @@ impl<M: Monitor> Monitor for OpenTelemetry<M> {
         let epochs = Epochs::new(&export.traces);
         let task = tokio::spawn(follow(run.clone(), epochs.clone()));
         Ok(Box::new(Exporting { shown, run, epochs, task, export }))
+    }
+
+    async fn examine(&self, http: Http) -> Result<String, String> {
+        self.shown.examine(http).await
     }
 }
 

@@ -99,7 +99,9 @@ async fn download(
         tracing::info!(object = %object.location, bytes = object.size, "fetching a model");
         let mut file = fs::File::create(partial.join(name)).map_err(local)?;
         let mut digest = Sha256::new();
-        let mut stream = location.store.get(&object.location).await.map_err(Problem::Store)?.into_stream();
+        let got = location.store.get(&object.location).await.map_err(Problem::Store)?;
+        // Weights are large, and the disk may be slow.
+        let mut stream = location.read_on(got).into_stream();
         while let Some(bytes) = stream.try_next().await.map_err(Problem::Store)? {
             digest.update(&bytes);
             file.write_all(&bytes).map_err(local)?;
