@@ -14,7 +14,7 @@ use crate::checkpoint::{
 };
 use crate::cluster::Start;
 use crate::events::{Event, EventLog};
-use crate::graph::{Lead, Process, context};
+use crate::graph::{Lead, Process, Restored, context};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::stage::{Fault, Shared, Source, Stage, StageError};
@@ -143,10 +143,11 @@ pub(super) async fn follow(
         plan: plan.clone(),
         faults: faults.clone(),
         pressure: Pressure::new(options.queue_bytes),
+    let restored = Restored::new(state, options.workers);
         progress: progress.clone(),
         runtime: runtime.clone(),
         shared: Shared::default(),
-        state,
+        restored,
         state_logs,
         first_epoch: start.first_epoch,
         lead: Mutex::default(),
