@@ -1,7 +1,9 @@
 //! State and tables that have the same name for all processes and are not the same.
 
+use serde_json::json;
+
 use super::{SECRET, all_end, hosts};
-use crate::support::{Call, Folder, alluvium};
+use crate::support::{Call, Folder, alluvium, read};
 
 /// A pipeline whose state and table are where each process is told.
 struct Case {
@@ -40,11 +42,12 @@ impl Case {
                 assert!(done.err.contains(said), "{}", done.err);
                 assert!(done.err.contains(&format!("object: file://{}", self.folder.text(place))), "{}", done.err);
             }
-            let table = self.folder.path("here/lake/table/_delta_log");
-            assert!(!std::fs::exists(table).unwrap(), "something was committed");
+            let complete = self.folder.path("state/complete");
+            assert!(!std::fs::exists(complete).unwrap(), "an epoch was committed");
         }
         let running = vec![self.process("0", "state", "here").start(), self.process("1", "state", "here").start()];
         all_end(running, 0);
+        assert_eq!(read(&self.folder.text("here/lake/table")).select(&["id"]), [[json!(1)]]);
     }
 }
 

@@ -22,8 +22,8 @@ const AGAIN: Duration = Duration::from_millis(200);
 /// A connection on which nothing is said is tried after so long, and again and again. Control has beats, rows may have none
 /// for hours: what lies between two machines forgets such a connection, or only that one is lost, and nobody would notice.
 const IDLE: Duration = Duration::from_secs(10);
-/// What was sent and is not confirmed for so long is lost. Timely's threads take in whatever comes, so a process that lives
-/// confirms.
+/// What was sent, such a try too, and is not confirmed for so long is lost, and the connection with it. Timely's threads take
+/// in whatever comes, so a process that lives confirms.
 const UNCONFIRMED: Duration = Duration::from_secs(30);
 /// Callers that are being checked at the same time; more wait.
 const CALLERS: usize = 64;
@@ -143,8 +143,7 @@ fn ready(stream: TcpStream) -> std::io::Result<StdStream> {
     stream.set_nonblocking(false)?;
     stream.set_nodelay(true)?;
     let socket = SockRef::from(&stream);
-    let retries = 3;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(IDLE).with_interval(IDLE / 2).with_retries(retries))?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(IDLE).with_interval(IDLE))?;
     socket.set_tcp_user_timeout(Some(UNCONFIRMED))?;
     Ok(stream)
 }
@@ -332,5 +331,45 @@ async fn dial(shared: Arc<Shared>, to: usize, channel: Channel, done: Heard) {
                 sleep(AGAIN).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (near, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_only_half_there_breaks() {
+        let stream = ready(pair().await.0).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), IDLE);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNCONFIRMED));
+    }
+
+    #[tokio::test]
+    async fn one_that_has_gone_is_noticed_also_when_it_has_said_something() {
+        let (near, far) = pair().await;
+        assert!(!is_closed(&near));
+        far.writable().await.unwrap();
+        far.try_write(b"a beat").unwrap();
+        near.readable().await.unwrap();
+        assert!(!is_closed(&near), "what was said is no end");
+        drop(far);
+        timeout(handshake::LONGEST, async {
+            while !is_closed(&near) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+        let mut said = [0; 16];
+        assert_eq!(near.try_read(&mut said).unwrap(), 6);
     }
 }
