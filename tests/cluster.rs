@@ -1,7 +1,9 @@
 //! Several processes, one pipeline: same tables, whoever dies.
 
 mod cut;
+mod elsewhere;
 mod handshake;
+mod late;
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU16, Ordering};

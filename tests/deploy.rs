@@ -14,7 +14,7 @@ const COMPOSE: &str = "pipelines/deploy/compose.yaml";
 const KUBERNETES: &str = "pipelines/deploy/kubernetes.yaml";
 
 /// What the program reads.
-const VARIABLES: [&str; 11] = [
+const VARIABLES: [&str; 12] = [
     "ALLUVIUM_CACHE",
     "ALLUVIUM_CLUSTER_SECRET",
     "ALLUVIUM_CLUSTER_SECRET_FILE",
@@ -25,6 +25,7 @@ const VARIABLES: [&str; 11] = [
     "ALLUVIUM_HTTP_TOKEN_FILE",
     "ALLUVIUM_LOG",
     "ALLUVIUM_PROCESS",
+    "ALLUVIUM_WAIT",
     "ALLUVIUM_WORKERS",
 ];
 
@@ -148,12 +149,17 @@ fn deploy_kubernetes_processes_find_each_other() {
     assert_eq!((&ingress[1]["ports"][0]["port"], list(&ingress[1]["ports"]).count()), (&http["name"], 1));
     let address = text(&named(&container["env"], "ALLUVIUM_HTTP")["value"]);
     assert_eq!(address, format!("0.0.0.0:{}", http["containerPort"]));
-    for (probe, path) in [("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
+    for (probe, path) in [("startupProbe", "/healthz"), ("livenessProbe", "/healthz"), ("readinessProbe", "/readyz")] {
         assert_eq!(
             (&container[probe]["httpGet"]["port"], text(&container[probe]["httpGet"]["path"])),
             (&http["name"], path)
         );
     }
+    // Kubernetes leaves up to five minutes between two starts of a process, and a model takes its time to come.
+    let seconds =
+        |probe: &Value| probe["periodSeconds"].as_u64().unwrap() * probe["failureThreshold"].as_u64().unwrap();
+    assert!(seconds(&container["startupProbe"]) >= 600);
+    assert_eq!(named(&container["env"], "ALLUVIUM_WAIT")["value"], "10m");
     let labels = &set["spec"]["template"]["metadata"]["labels"];
     for selector in [
         &set["spec"]["selector"]["matchLabels"],

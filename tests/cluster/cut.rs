@@ -5,24 +5,30 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{WATCH, all_end, end_soon, hosts, process, start};
-use crate::support::Numbers;
+use crate::support::{Bucket, Numbers, Place, Proxy, until};
 
 /// Passes bytes on until it is cut.
-struct Wire {
-    address: String,
+pub struct Wire {
+    pub address: String,
     cut: Arc<AtomicBool>,
 }
 
 impl Wire {
-    fn to(upstream: &str) -> Self {
+    pub fn to(upstream: &str) -> Self {
+        Self::after(upstream, Duration::ZERO)
+    }
+
+    /// Callers are let through only after a while.
+    pub fn after(upstream: &str, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (cut, upstream) = (Arc::new(AtomicBool::new(false)), upstream.to_owned());
         let watched = cut.clone();
         thread::spawn(move || {
+            thread::sleep(delay);
             for down in listener.incoming().flatten() {
                 // Nobody listens there yet: the caller tries again.
                 let Ok(up) = TcpStream::connect(&upstream) else { continue };
@@ -68,7 +74,68 @@ fn processes_that_do_not_hear_of_each_other_stop() {
     let since = Instant::now();
     for (done, other) in end_soon(running, since).iter().zip([1, 0]) {
         assert!(done.err.contains(&format!("process {other} (127.0.0.1:")), "{}", done.err);
-        assert!(done.err.contains("was not heard of for 4 s"), "{}", done.err);
+        assert!(done.err.contains("was not heard of for 2.5 s"), "{}", done.err);
+    }
+    all_end(start(&numbers, 2, &[]), 0);
+    numbers.assert_exact();
+}
+
+/// Input, state and tables in a bucket that the processes reach through a proxy, and the newest complete epoch.
+fn in_a_bucket(name: &str) -> (Numbers, Proxy, impl Fn(&Numbers) -> usize) {
+    let bucket = Bucket::new(name);
+    let proxy = Proxy::start(&bucket.endpoint);
+    let complete = |numbers: &Numbers| match &numbers.place {
+        Place::Bucket(bucket) => {
+            let newest = bucket.list("lake/_state/complete").pop();
+            newest.map_or(0, |path| path.rsplit('/').next().unwrap().strip_suffix(".json").unwrap().parse().unwrap())
+        }
+        Place::Local(_) => 0,
+    };
+    (Numbers::new(Place::Bucket(bucket)), proxy, complete)
+}
+
+/// A store that does not answer is waited for, but not when the run has failed for another reason.
+#[test]
+fn a_store_that_is_gone_too_delays_no_end() {
+    let (mut numbers, proxy, complete) = in_a_bucket("gone-too");
+    for victim in 0..2 {
+        let before = complete(&numbers);
+        numbers.feed(6);
+        let hosts = hosts(2);
+        let start = |p| process(&numbers, &hosts, p, &WATCH).env("AWS_ENDPOINT_URL", &proxy.url()).start();
+        let mut running = vec![start(0), start(1)];
+        until("all that is there is complete", || complete(&numbers) == before + 3);
+        proxy.refuse(true);
+        let since = Instant::now();
+        let killed = running.remove(victim);
+        killed.signal("KILL");
+        killed.end();
+        for done in end_soon(running, since) {
+            assert!(done.err.contains(&format!("process {victim} ({}) is gone", hosts[victim])), "{}", done.err);
+        }
+        proxy.refuse(false);
+    }
+    all_end(start(&numbers, 2, &[]), 0);
+    numbers.assert_exact();
+}
+
+#[test]
+fn processes_that_lose_each_other_and_the_store_stop() {
+    let (mut numbers, proxy, complete) = in_a_bucket("cut-off");
+    numbers.feed(6);
+    let hosts = hosts(2);
+    let wire = Wire::to(&hosts[0]);
+    let seen_by_one = [wire.address.clone(), hosts[1].clone()];
+    let running: Vec<_> = [(0, &hosts[..]), (1, &seen_by_one[..])]
+        .into_iter()
+        .map(|(p, seen)| process(&numbers, seen, p, &WATCH).env("AWS_ENDPOINT_URL", &proxy.url()).start())
+        .collect();
+    until("all that is there is complete", || complete(&numbers) == 3);
+    proxy.refuse(true);
+    wire.cut.store(true, Ordering::SeqCst);
+    let since = Instant::now();
+    for done in end_soon(running, since) {
+        assert!(done.err.contains("was not heard of for 2.5 s"), "{}", done.err);
     }
     all_end(start(&numbers, 2, &[]), 0);
     numbers.assert_exact();

@@ -1,7 +1,8 @@
-//! Who may join: version, spec, workers and secret are checked before Timely hears of anybody.
+//! Who may join: build, spec, workers and secret are checked before Timely hears of anybody.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use super::{SECRET, all_end, hosts, process};
 use crate::support::{Folder, Numbers, Running, alluvium, until};
@@ -52,6 +53,39 @@ fn strangers_disturb_nobody() {
     assert!(done[0].err.contains("was refused: "), "{}", done[0].err);
     let _ = silent.write_all(b"late");
     numbers.assert_exact();
+}
+
+#[test]
+fn silent_strangers_are_not_waited_for() {
+    let (numbers, hosts) = two("silent");
+    let zero = process(&numbers, &hosts, 0, &[]).start();
+    until("process 0 listens", || TcpStream::connect(&hosts[0]).is_ok());
+    // As many as are checked at the same time.
+    let strangers: Vec<TcpStream> = (0..64).map(|_| TcpStream::connect(&hosts[0]).unwrap()).collect();
+    let one = process(&numbers, &hosts, 1, &[]).start();
+    for mut stranger in strangers {
+        stranger.set_read_timeout(Some(Duration::from_secs(6))).unwrap();
+        assert_eq!(stranger.read(&mut [0]).unwrap(), 0, "a stranger was answered");
+    }
+    let done = all_end(vec![zero, one], 0);
+    assert!(done[0].err.contains("was refused: it did not say who it is"), "{}", done[0].err);
+    numbers.assert_exact();
+}
+
+#[test]
+fn another_build_of_the_same_version_is_refused() {
+    let (numbers, hosts) = two("build");
+    let folder = Folder::new("another-build");
+    let copy = folder.path("alluvium");
+    std::fs::copy(env!("CARGO_BIN_EXE_alluvium"), &copy).unwrap();
+    std::fs::OpenOptions::new().append(true).open(&copy).unwrap().write_all(b"-").unwrap();
+    let other = format!("shift; exec {} \"$@\"", copy.display());
+    let zero = process(&numbers, &hosts, 0, &[]).start();
+    let one = process(&numbers, &hosts, 1, &[]).within(&["sh", "-c", &other, "sh"]).start();
+    for done in all_end(vec![zero, one], 1) {
+        assert!(done.err.contains("the processes run different builds of the program: 0."), "{}", done.err);
+    }
+    assert!(!std::fs::exists(numbers.place.url("lake")).unwrap(), "something was written");
 }
 
 #[test]
@@ -108,7 +142,7 @@ fn arguments_that_make_no_cluster() {
     let folder = Folder::new("arguments");
     let file = folder.write("hosts.txt", "# two machines\n127.0.0.1:4001\n\n127.0.0.1\n").display().to_string();
     let spec = "pipelines/tweets.yaml";
-    let cases: [(&[&str], Option<&str>, &str); 8] = [
+    let cases: [(&[&str], Option<&str>, &str); 10] = [
         (&["--hosts", &file, "--process", "0"], Some(SECRET), "hosts.txt:4: `127.0.0.1` is not `host:port`"),
         (&["--hosts", "nowhere.txt", "--process", "0"], Some(SECRET), "neither a file nor a list of `host:port`"),
         (&["--hosts", "a:1,b:1", "--process", "2"], Some(SECRET), "there are 2 processes in the list of hosts, 0 to 1"),
@@ -121,6 +155,8 @@ fn arguments_that_make_no_cluster() {
         ),
         (&["--hosts", "a:1,b:1", "--process", "1"], Some("short"), "has 5 bytes, 16 are the least"),
         (&["--hosts", "a:1,b:1"], Some(SECRET), "--process"),
+        (&["--hosts", "a:1,b:1", "--process", "1", "--wait", "long"], Some(SECRET), "--wait <TIME>"),
+        (&["--hosts", "a:1,b:1", "--process", "1", "--wait", "2days"], Some(SECRET), "24h is the longest"),
     ];
     for (arguments, secret, said) in cases {
         let all: Vec<&str> = ["run", spec].iter().chain(arguments).copied().collect();

@@ -91,6 +91,7 @@ pub fn alluvium(arguments: &[&str]) -> Call {
         "ALLUVIUM_HOSTS",
         "ALLUVIUM_PROCESS",
         "ALLUVIUM_WORKERS",
+        "ALLUVIUM_WAIT",
         "ALLUVIUM_CLUSTER_SECRET",
         "ALLUVIUM_CLUSTER_SECRET_FILE",
         "OTEL_EXPORTER_OTLP_ENDPOINT",

@@ -13,7 +13,7 @@ pub(crate) struct Holder {
     started: Option<u64>,
     /// The machine's start and the space of process numbers: within one, a number means one process.
     place: Option<String>,
-    /// The address of a process of a cluster. There is one process at an address, so its next one replaces it.
+    /// The address of a process of a cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     address: Option<String>,
 }
@@ -28,12 +28,23 @@ impl Holder {
 
     /// Whether it certainly is not there any more, as far as the process `me` can tell.
     pub(crate) fn is_gone(&self, me: &Self) -> bool {
-        let same_place = self.place.is_some() && self.place == me.place;
-        if same_place {
-            return self.started.is_some() && started(self.pid) != self.started;
-        }
-        // A container or a machine that was started anew has the same address.
-        self.address.is_some() && self.address == me.address
+        self.is_beside(me) && self.started.is_some() && started(self.pid) != self.started
+    }
+
+    /// Whether `me` is probably its next start: a container or a machine that was started anew has the same address. So may
+    /// another cluster have, on other machines, which lives.
+    pub(crate) fn is_replaced_by(&self, me: &Self) -> bool {
+        !self.is_beside(me) && self.address.is_some() && self.address == me.address
+    }
+
+    fn is_beside(&self, me: &Self) -> bool {
+        self.place.is_some() && self.place == me.place
+    }
+
+    /// A process of a cluster, on another machine.
+    #[cfg(test)]
+    pub(super) fn on(machine: &str, address: &str) -> Self {
+        Self { host: machine.into(), place: Some(machine.into()), ..Self::this(Some(address.into())) }
     }
 }
 

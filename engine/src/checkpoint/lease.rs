@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Whoever starts looks at the newest lease. An owner that has ended, or whose process is gone from this machine, is
-//! replaced at once; one whose beat goes on is left alone; one whose beat stands still for [`EXPIRY`] is taken for dead.
+//! replaced at once; one whose beat goes on is left alone; one whose beat stands still for [`EXPIRY`] is taken for dead, for
+//! [`REPLACED`] if whoever asks has its address.
 //! An owner that was only asleep finds a newer generation before it binds or commits, and stops. Should it slip through,
 //! bindings that can be created only once and the tables' `txn` stop it: the lease decides who goes on, they keep rows
 //! exact. No clock is compared between machines.
@@ -29,6 +30,8 @@ use crate::stage::{Fault, StageError};
 const BEAT: Duration = Duration::from_secs(2);
 /// A beat that stands still for so long is that of a dead owner.
 const EXPIRY: Duration = Duration::from_secs(10);
+/// The same where its next start asks, most probably: longer than [`BEAT`] and what a request takes.
+const REPLACED: Duration = Duration::from_secs(4);
 /// A look at the leases holds for so long: shorter than [`EXPIRY`] by more than a request takes.
 const FRESH: Duration = Duration::from_secs(4);
 /// Between looks at another's beat.
@@ -86,7 +89,8 @@ impl Lease {
             if let Some(other) = newest {
                 let record: Record = records.read(&json(&folder, other)).await?;
                 if !record.holder.is_gone(&holder) {
-                    wait_for_end(records, &folder, &record).await?;
+                    let longest = if record.holder.is_replaced_by(&holder) { REPLACED } else { EXPIRY };
+                    wait_for_end(records, &folder, &record, longest).await?;
                 }
             }
             let generation = newest.unwrap_or(0) + 1;
@@ -198,7 +202,7 @@ impl Kept {
 }
 
 /// Waits until another's lease has ended or expired.
-async fn wait_for_end(records: &Records, folder: &Path, record: &Record) -> Result<(), StageError> {
+async fn wait_for_end(records: &Records, folder: &Path, record: &Record, longest: Duration) -> Result<(), StageError> {
     let path = beat(folder, record.generation);
     let first: Option<Beat> = records.read_if_there(&path).await?;
     if first.as_ref().is_some_and(|b| b.released) {
@@ -206,7 +210,7 @@ async fn wait_for_end(records: &Records, folder: &Path, record: &Record) -> Resu
     }
     tracing::warn!("another instance of this pipeline was running: {}; looking whether it still does", name(record));
     let since = Instant::now();
-    while since.elapsed() < EXPIRY {
+    while since.elapsed() < longest {
         tokio::time::sleep(LOOK).await;
         match records.read_if_there::<Beat>(&path).await? {
             Some(beat) if beat.released => return Ok(()),
@@ -259,4 +263,27 @@ fn beat(folder: &Path, generation: u64) -> Path {
 fn name(record: &Record) -> String {
     let since = record.since.format("%Y-%m-%d %H:%M:%S UTC");
     format!("{}, since {since} (instance {})", record.holder, record.instance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Storage;
+
+    #[tokio::test]
+    async fn an_address_alone_does_not_say_that_an_instance_is_gone() {
+        let records = Records::new(Storage::default().open("memory:///lease/state").unwrap());
+        let acquire = |machine| Lease::acquire(&records, machine, Holder::on(machine, "tweets-0:2101"));
+        let first = acquire("a").await.unwrap();
+        let kept = first.keep(&tokio::runtime::Handle::current(), FaultCell::default());
+        let refused = acquire("b").await.err().unwrap();
+        assert!(refused.to_string().starts_with("another instance of this pipeline is running: process "), "{refused}");
+        first.look().await.unwrap();
+        // It dies, and its next start need not wait as long as anybody else.
+        kept.task.abort();
+        let since = Instant::now();
+        let next = acquire("b").await.unwrap();
+        assert!((BEAT..EXPIRY).contains(&since.elapsed()), "{:?}", since.elapsed());
+        assert_eq!(next.generation(), first.generation() + 1);
+    }
 }

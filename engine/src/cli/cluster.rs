@@ -1,6 +1,7 @@
 //! Which processes there are, and which one this is.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -22,6 +23,20 @@ pub(super) struct ClusterArguments {
     /// Which of them this process is: a number from 0, or a name that ends in one, such as `tweets-2`.
     #[arg(long, value_name = "I", env = "ALLUVIUM_PROCESS", value_parser = process_number, requires = "hosts")]
     process: Option<usize>,
+    /// How long they wait for each other before the run, such as `90s` or `10m`.
+    #[arg(long, default_value = "60s", value_name = "TIME", env = "ALLUVIUM_WAIT", value_parser = wait)]
+    wait: Duration,
+}
+
+/// Who waits longer has given up looking.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn wait(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(wait) if wait <= LONGEST_WAIT => Ok(wait),
+        Ok(_) => Err("24h is the longest".into()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 impl ClusterArguments {
@@ -47,7 +62,7 @@ impl ClusterArguments {
             return Ok(None);
         }
         let secret = read_secret().map_err(wrong)?;
-        Ok(Some(ClusterOptions { hosts, process, secret }))
+        Ok(Some(ClusterOptions { hosts, process, secret, wait: self.wait }))
     }
 }
 

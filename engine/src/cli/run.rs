@@ -15,6 +15,9 @@ use crate::plan::Plan;
 use crate::progress::{EpochProgress, Progress, Terminal, summary};
 use crate::runtime::{Ended, RunHandle, RunOptions, Stop, run as run_plan};
 
+/// In a cluster whoever looks at a run that has failed is told of the end for so long: the others wait for this process.
+const LONGEST_LAST_LOOK: Duration = Duration::from_millis(300);
+
 #[derive(Args)]
 pub(super) struct RunArguments {
     #[command(flatten)]
@@ -95,7 +98,9 @@ pub(super) fn go(
         }
     };
     if let Some((_, Some(watching))) = shown {
-        runtime.block_on(watching.end());
+        let longest = if options.cluster.is_some() && code == FAILED { LONGEST_LAST_LOOK } else { Duration::MAX };
+        // Who has not looked by then sees that the connection is closed.
+        let _ = runtime.block_on(async { tokio::time::timeout(longest, watching.end()).await });
     }
     code
 }
@@ -110,9 +115,18 @@ fn run_compiled(
 ) -> Option<u8> {
     let mut shown = Shown::new(show, handle.progress());
     let started = Instant::now();
-    let ended = run_plan(plan, options, runtime, handle, stop, || {
-        handle.tick();
-        shown.show(handle);
+    let ended = run_plan(plan, options, runtime, handle, stop, |fault| match fault {
+        None => {
+            handle.tick();
+            shown.show(handle);
+        }
+        // What is to be resolved is not what a person has to do something about.
+        Some(fault) if fault.error.to_resolve().is_some() => {}
+        Some(fault) => {
+            shown.end();
+            handle.ended(Some(fault));
+            say_error(&format!("error: {fault}\n"));
+        }
     });
     let told = shown.end();
     let done = || {
@@ -127,28 +141,27 @@ fn run_compiled(
             Some(if ended == Ended::Drained { INTERRUPTED } else { DONE })
         }
         Err(fault) => {
-            let recorded = fault.error.to_resolve().map(|r| runtime.block_on(resolve_anew(plan, &fault.stage, r)));
-            if let Some(Ok(())) = recorded {
-                if handle.progress().epochs() > 0 {
-                    done();
-                }
-                let text = format!("{}: stage `{}`: {}\n", plan.pipeline, fault.stage, fault.error);
-                if told {
-                    say_error(&text)
-                } else {
-                    say(&text)
-                }
-                return stop.is_asked().then_some(INTERRUPTED);
-            }
-            handle.ended(Some(&fault));
-            if let Some(Err(error)) = recorded {
-                say_error(&format!("error: {}\n", error.text()));
+            if let Some(resolved) = fault.error.to_resolve() {
+                let Err(error) = runtime.block_on(resolve_anew(plan, &fault.stage, resolved)) else {
+                    if handle.progress().epochs() > 0 {
+                        done();
+                    }
+                    let text = format!("{}: stage `{}`: {}\n", plan.pipeline, fault.stage, fault.error);
+                    if told {
+                        say_error(&text)
+                    } else {
+                        say(&text)
+                    }
+                    return stop.is_asked().then_some(INTERRUPTED);
+                };
+                handle.ended(Some(&fault));
+                say_error(&format!("error: {}\nerror: {fault}\n", error.text()));
             }
             let kept = match handle.progress().completed() {
                 0 => "no epoch was completed".to_owned(),
                 epoch => format!("complete up to epoch {epoch}"),
             };
-            say_error(&format!("error: {fault}\n  tables: {kept}; run again to go on from there\n"));
+            say_error(&format!("  tables: {kept}; run again to go on from there\n"));
             Some(FAILED)
         }
     }
@@ -184,16 +197,16 @@ impl Shown {
         }
     }
 
-    /// Whether everything is told.
-    fn end(self) -> bool {
+    /// Says the rest, and whether that is everything there is to say.
+    fn end(&mut self) -> bool {
         match self {
             Self::Text(terminal) => {
                 terminal.end();
                 false
             }
-            Self::Json { progress, mut last } => {
-                let rest: Vec<_> = progress.recent().into_iter().filter(|e| e.batch_id > last).collect();
-                tell(&rest, &mut last);
+            Self::Json { progress, last } => {
+                let rest: Vec<_> = progress.recent().into_iter().filter(|e| e.batch_id > *last).collect();
+                tell(&rest, last);
                 true
             }
         }

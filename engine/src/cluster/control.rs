@@ -2,13 +2,14 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::Epoch;
 use crate::checkpoint::Completion;
 use crate::progress::Snapshot;
-use crate::runtime::Control;
+use crate::runtime::{Control, Mark};
 use crate::stage::Resolved;
 
 /// A longer one is damage. State manifests are the largest part of any.
@@ -42,18 +43,23 @@ pub(super) struct Anew {
 /// Where the run begins.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Start {
+    /// By which the others see that their state and tables are the leader's.
+    pub(crate) mark: Mark,
     pub(crate) first_epoch: Epoch,
     /// The newest complete epoch, with its operator state.
     pub(crate) completed: Option<Completion>,
 }
 
-/// Sends a message. The stream should have a time limit for writing.
-pub(super) fn send(mut stream: &TcpStream, message: &Message) -> std::io::Result<()> {
+/// A message as it is sent.
+pub(super) fn frame(message: &Message) -> std::io::Result<Arc<[u8]>> {
     let json = serde_json::to_vec(message)?;
     let length = u32::try_from(json.len()).map_err(std::io::Error::other)?;
-    let mut frame = length.to_be_bytes().to_vec();
-    frame.extend_from_slice(&json);
-    stream.write_all(&frame)
+    Ok([&length.to_be_bytes(), json.as_slice()].concat().into())
+}
+
+/// Sends a [`frame`].
+pub(super) fn send(mut stream: &TcpStream, frame: &[u8]) -> std::io::Result<()> {
+    stream.write_all(frame)
 }
 
 /// Takes messages from a stream that has a time limit for reading.

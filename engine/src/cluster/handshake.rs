@@ -1,4 +1,5 @@
-//! What two processes prove to each other before anything else is said.
+//! What two processes prove to each other before they take each other seriously. Their facts (build, pipeline, plan, numbers
+//! of processes and workers) go with the first messages, and whoever calls may learn them; they are believed once proved.
 //!
 //! ```text
 //!   dialler                                acceptor
@@ -20,13 +21,16 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::ClusterSecret;
 
 /// Both sides must be of one kind.
-const PROTOCOL: u32 = 1;
+const PROTOCOL: u32 = 2;
 /// Whoever is slower is no process of ours.
 pub(super) const LONGEST: Duration = Duration::from_secs(10);
+/// The same of what a caller says first, for which it needs nothing from here: silent strangers hold no place for long.
+const FIRST: Duration = Duration::from_secs(2);
 /// A message of a stranger may not cost more memory.
 const MOST_BYTES: usize = 16 << 10;
 
@@ -42,7 +46,9 @@ pub(super) enum Channel {
 /// What must be the same in all processes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
-    pub(crate) version: String,
+    /// Of the program; see [`super::build`].
+    #[serde(default)]
+    pub(crate) build: String,
     pub(crate) pipeline: String,
     pub(crate) plan: String,
     pub(crate) processes: usize,
@@ -55,8 +61,8 @@ impl Facts {
         let said = |what: &str, ours: &dyn std::fmt::Display, theirs: &dyn std::fmt::Display| {
             Some(format!("{what}: {ours} here, {theirs} there"))
         };
-        if self.version != theirs.version {
-            return said("the processes are of different versions", &self.version, &theirs.version);
+        if self.build != theirs.build {
+            return said("the processes run different builds of the program", &self.build, &theirs.build);
         }
         if self.pipeline != theirs.pipeline {
             return said("the processes run different pipelines", &self.pipeline, &theirs.pipeline);
@@ -174,7 +180,10 @@ pub(super) async fn accept(
     facts: &Facts,
     me: usize,
 ) -> Result<Caller, Failure> {
-    let hello = receive(stream).await?;
+    let hello = match timeout(FIRST, receive(stream)).await {
+        Ok(hello) => hello?,
+        Err(_) => return Err(Failure::Stranger("it did not say who it is".into())),
+    };
     let (caller, to, theirs) = match decode(&hello) {
         Ok(Shake::Hello { magic, protocol: PROTOCOL, from, to, channel, instance, facts, .. }) if magic == MAGIC => {
             (Caller { process: from, instance, channel }, to, facts)

@@ -5,17 +5,26 @@ use std::net::TcpStream as StdStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::handshake::{self, Caller, Channel, Facts, Failure};
-use super::{ClusterOptions, LONGEST_WAIT, fault};
+use super::{ClusterOptions, fault, listener};
 use crate::stage::{Fault, StageError};
 
 /// Between two tries to reach a process.
 const AGAIN: Duration = Duration::from_millis(200);
+/// A connection on which nothing is said is tried after so long, and again and again. Control has beats, rows may have none
+/// for hours: what lies between two machines forgets such a connection, or only that one is lost, and nobody would notice.
+const IDLE: Duration = Duration::from_secs(10);
+/// What was sent, such a try too, and is not confirmed for so long is lost, and the connection with it. Timely's threads take
+/// in whatever comes, so a process that lives confirms.
+const UNCONFIRMED: Duration = Duration::from_secs(30);
 /// Callers that are being checked at the same time; more wait.
 const CALLERS: usize = 64;
 
@@ -71,29 +80,37 @@ pub(super) async fn connect(options: &ClusterOptions, facts: &Facts) -> Result<V
         found: Mutex::default(),
         refused: Mutex::default(),
     });
-    let deadline = Instant::now() + LONGEST_WAIT;
+    let deadline = Instant::now() + options.wait;
     let (done, mut heard) = mpsc::unbounded_channel();
     // Tasks end with the set.
     let mut tasks = JoinSet::new();
     if me + 1 < count {
-        let listener = own_listener(options, deadline).await?;
-        tasks.spawn(listen(listener, shared.clone(), done.clone()));
+        tasks.spawn(listen(own_listener(options)?, shared.clone(), done.clone()));
     }
-    for to in 0..me {
+    let call = |tasks: &mut JoinSet<()>, to: usize| {
         for channel in [Channel::Control, Channel::Data] {
             tasks.spawn(dial(shared.clone(), to, channel, done.clone()));
         }
-    }
-    let missing = |shared: &Shared| -> Vec<usize> {
-        let found = shared.found.lock().unwrap_or_else(PoisonError::into_inner);
-        (0..count).filter(|p| *p != me && !found.get(p).is_some_and(Found::is_complete)).collect()
     };
+    (0..me).for_each(|to| call(&mut tasks, to));
     tracing::info!("process {me} of {count} waits for the others");
-    while !missing(&shared).is_empty() {
-        match tokio::time::timeout_at(deadline, heard.recv()).await {
-            Ok(Some(Ok(()))) => {}
+    loop {
+        // One that has gone while others were waited for may come again.
+        for gone in shared.forget_gone() {
+            tracing::info!("{} has gone again", options.name(gone));
+            if gone < me {
+                call(&mut tasks, gone);
+            }
+        }
+        let missing = shared.missing();
+        if missing.is_empty() {
+            break;
+        }
+        match timeout(AGAIN.min(deadline.saturating_duration_since(Instant::now())), heard.recv()).await {
             Ok(Some(Err(fault))) => return Err(fault),
-            Ok(None) | Err(_) => return Err(shared.nobody_came(&missing(&shared))),
+            Ok(_) => {}
+            Err(_) if Instant::now() < deadline => {}
+            Err(_) => return Err(shared.nobody_came(&missing)),
         }
     }
     tasks.shutdown().await;
@@ -109,27 +126,15 @@ pub(super) async fn connect(options: &ClusterOptions, facts: &Facts) -> Result<V
         .collect()
 }
 
-/// A name may become known only some seconds after the process has been started, in Kubernetes for example.
-async fn own_listener(options: &ClusterOptions, deadline: Instant) -> Result<TcpListener, Fault> {
+fn own_listener(options: &ClusterOptions) -> Result<TcpListener, Fault> {
     let (me, address) = (options.process, options.hosts.address(options.process));
-    let unusable = |e: std::io::Error| {
+    listener::listen(address).map_err(|e| {
         fault(
             StageError::user(format!("process {me} cannot listen on {address}, its entry in the list of hosts"))
                 .hint("is `--process` right, and is no other process there?")
                 .because(e),
         )
-    };
-    let found = loop {
-        match tokio::net::lookup_host(address).await {
-            Ok(found) => break found.collect::<Vec<_>>(),
-            Err(error) if Instant::now() > deadline => return Err(unusable(error)),
-            Err(error) => {
-                tracing::info!("{address} is not known yet: {error}");
-                sleep(AGAIN * 5).await;
-            }
-        }
-    };
-    TcpListener::bind(found.as_slice()).await.map_err(unusable)
+    })
 }
 
 /// For threads that may wait.
@@ -137,6 +142,9 @@ fn ready(stream: TcpStream) -> std::io::Result<StdStream> {
     let stream = stream.into_std()?;
     stream.set_nonblocking(false)?;
     stream.set_nodelay(true)?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(IDLE).with_interval(IDLE))?;
+    socket.set_tcp_user_timeout(Some(UNCONFIRMED))?;
     Ok(stream)
 }
 
@@ -148,6 +156,21 @@ impl Shared {
             Channel::Control => found.control = Some(stream),
             Channel::Data => found.data = Some(stream),
         }
+    }
+
+    /// The processes that are not connected.
+    fn missing(&self) -> Vec<usize> {
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let missing = |p: &usize| *p != self.options.process && !found.get(p).is_some_and(Found::is_complete);
+        (0..self.options.hosts.count()).filter(missing).collect()
+    }
+
+    /// Those that were connected, and have closed a connection since.
+    fn forget_gone(&self) -> Vec<usize> {
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<usize> = found.iter().filter(|(_, f)| f.is_complete() && f.is_gone()).map(|(p, _)| *p).collect();
+        gone.iter().for_each(|process| drop(found.remove(process)));
+        gone
     }
 
     /// Takes a place for a caller. One that has come before and has gone gives its place to the next.
@@ -202,11 +225,14 @@ impl Shared {
     fn nobody_came(&self, missing: &[usize]) -> Fault {
         let names: Vec<String> = missing.iter().map(|&p| self.options.name(p)).collect();
         let mut error = StageError::external(format!(
-            "{} did not come within {} s",
+            "{} did not come within {}",
             names.join(", "),
-            LONGEST_WAIT.as_secs()
+            humantime::format_duration(self.options.wait)
         ))
-        .hint("start all processes, each with its own `--process`; they must reach each other by the list of hosts");
+        .hint(
+            "start all processes, each with its own `--process`; they must reach each other by the list of hosts, and \
+             `--wait` lets them wait longer",
+        );
         if let Some(refused) = self.refused.lock().unwrap_or_else(PoisonError::into_inner).take() {
             error = error.because(refused);
         }
@@ -214,11 +240,12 @@ impl Shared {
     }
 }
 
-/// Whether the other side has closed it.
+/// Whether the other side has closed it. What it has said before stays to be read: it may have met all others already.
 fn is_closed(stream: &TcpStream) -> bool {
-    match stream.try_read(&mut [0]) {
-        Ok(_) => true,
-        Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+    match stream.ready(Interest::READABLE).now_or_never() {
+        None => false,
+        Some(Ok(ready)) => ready.is_read_closed() || ready.is_error(),
+        Some(Err(_)) => true,
     }
 }
 
@@ -304,5 +331,45 @@ async fn dial(shared: Arc<Shared>, to: usize, channel: Channel, done: Heard) {
                 sleep(AGAIN).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (near, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_only_half_there_breaks() {
+        let stream = ready(pair().await.0).unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), IDLE);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNCONFIRMED));
+    }
+
+    #[tokio::test]
+    async fn one_that_has_gone_is_noticed_also_when_it_has_said_something() {
+        let (near, far) = pair().await;
+        assert!(!is_closed(&near));
+        far.writable().await.unwrap();
+        far.try_write(b"a beat").unwrap();
+        near.readable().await.unwrap();
+        assert!(!is_closed(&near), "what was said is no end");
+        drop(far);
+        timeout(handshake::LONGEST, async {
+            while !is_closed(&near) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+        let mut said = [0; 16];
+        assert_eq!(near.try_read(&mut said).unwrap(), 6);
     }
 }

@@ -2,9 +2,12 @@
 //!
 //! ```text
 //!   hosts      who there is, from a file, a list, or a pattern
-//!   handshake  what two processes prove to each other before anything else is said
+//!   listener   where a process listens
+//!   build      which build of the program it runs
+//!   handshake  what two processes prove to each other before they take each other seriously
 //!   mesh       a checked pair of connections between every two processes: one for Timely, one for control
 //!   control    what processes tell each other while they run: start, progress, drain, faults, the end
+//!   voice      how they tell it
 //!   watch      beats, and what is done when they stop
 //!   network    Timely over the connections
 //! ```
@@ -12,13 +15,17 @@
 //! Process 0 leads: it alone has the lease, mints epochs, and commits; it tells the others where to begin. A process
 //! that fails or vanishes ends all of them: what was open is replayed when they are started again.
 
+mod build;
 mod control;
 mod handshake;
 mod hosts;
+mod listener;
 mod mesh;
 mod network;
+mod voice;
 mod watch;
 
+pub(crate) use build::build;
 pub(crate) use control::Start;
 pub(crate) use handshake::Facts;
 pub use hosts::{Hosts, process_number};
@@ -28,13 +35,8 @@ pub(crate) use watch::Cluster;
 use std::fmt;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-
 use crate::stage::{Fault, StageError};
 use crate::storage::Finding;
-
-/// Processes wait so long for each other before a run.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// What a process must know to be one of a cluster.
 #[derive(Debug, Clone)]
@@ -45,6 +47,8 @@ pub struct ClusterOptions {
     pub process: usize,
     /// What they all know and nobody else does.
     pub secret: ClusterSecret,
+    /// So long they wait for each other before a run.
+    pub wait: Duration,
 }
 
 /// Proves that a process belongs to the cluster. Never shown.
@@ -90,7 +94,7 @@ impl ClusterOptions {
         for process in 0..self.hosts.count() {
             let address = self.hosts.address(process);
             let tried = if process == self.process {
-                TcpListener::bind(address).await.map(|_| "can be listened on".to_owned())
+                listener::listen(address).map(|_| "can be listened on".to_owned())
             } else {
                 tokio::net::lookup_host(address).await.map(|mut all| {
                     let first = all.next().map(|a| a.to_string()).unwrap_or_default();

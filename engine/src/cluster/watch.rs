@@ -2,15 +2,15 @@
 //!
 //! Threads of their own do it, not tasks: rows that are decoded must not keep beats from going out.
 
-use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::control::{Anew, Incoming, Message, Start, send};
+use super::control::{Anew, Incoming, Message, Start, frame};
 use super::handshake::Facts;
 use super::network::Network;
+use super::voice::Voice;
 use super::{ClusterOptions, fault, mesh};
 use crate::bridge::FaultCell;
 use crate::progress::{Progress, Snapshot};
@@ -19,10 +19,13 @@ use crate::stage::{Fault, StageError};
 
 /// Between two beats.
 const BEAT: Duration = Duration::from_millis(500);
-/// Whoever is silent for so long is taken for dead. Together with the way out this is less than 5 s.
-const SILENCE: Duration = Duration::from_secs(4);
+/// Whoever is silent for so long is taken for dead. Together with the way out, and the end of the run after it, this is
+/// less than 5 s.
+const SILENCE: Duration = Duration::from_millis(2_500);
 /// A thread looks around so often while nothing comes.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(100);
+/// What is said last may take so long, to all together.
+const LAST_WORDS: Duration = Duration::from_millis(150);
 
 /// This process in a cluster.
 pub(crate) struct Cluster {
@@ -32,8 +35,8 @@ pub(crate) struct Cluster {
 
 struct Links {
     options: ClusterOptions,
-    /// By process; none at this one's place. Locked while a message is sent: beats must not get in between.
-    peers: Vec<Option<Mutex<TcpStream>>>,
+    /// By process; none at this one's place.
+    voices: Vec<Option<Voice>>,
     faults: FaultCell,
     progress: Arc<Progress>,
     run: RunHandle,
@@ -65,20 +68,22 @@ impl Cluster {
         stop: &Stop,
     ) -> Result<(Self, Network), Fault> {
         let broken = |e: std::io::Error| fault(StageError::external("a connection cannot be set up").because(e));
-        let (mut control, mut data) = (Vec::new(), Vec::new());
-        for peer in mesh::connect(options, facts).await? {
-            let (one, other) = peer.map_or((None, None), |p| (Some(p.control), Some(p.data)));
-            if let Some(stream) = &one {
-                stream.set_read_timeout(Some(LOOK)).map_err(broken)?;
-                stream.set_write_timeout(Some(SILENCE)).map_err(broken)?;
-            }
-            control.push(one.map(Mutex::new));
-            data.push(other);
+        let (mut voices, mut ears, mut data) = (Vec::new(), Vec::new(), Vec::new());
+        for (process, peer) in mesh::connect(options, facts).await?.into_iter().enumerate() {
+            let Some(peer) = peer else {
+                voices.push(None);
+                data.push(None);
+                continue;
+            };
+            peer.control.set_read_timeout(Some(LOOK)).map_err(broken)?;
+            voices.push(Some(Voice::start(process, peer.control.try_clone().map_err(broken)?).map_err(broken)?));
+            ears.push((process, Incoming::new(peer.control)));
+            data.push(Some(peer.data));
         }
         run.progress().set_process(options.process);
         let links = Arc::new(Links {
             options: options.clone(),
-            peers: control,
+            voices,
             faults: faults.clone(),
             progress: run.progress(),
             run: run.clone(),
@@ -91,16 +96,19 @@ impl Cluster {
         let start = |name: String, work: Box<dyn FnOnce() + Send>| {
             thread::Builder::new().name(name).spawn(work).map_err(broken)
         };
-        for (process, stream) in links.peers.iter().enumerate() {
-            let Some(stream) = stream else { continue };
-            let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).try_clone().map_err(broken)?;
-            let (links, incoming) = (links.clone(), Incoming::new(stream));
+        for (process, incoming) in ears {
+            let links = links.clone();
             start(format!("cluster:{process}"), Box::new(move || links.listen(process, incoming)))?;
         }
         let beating = links.clone();
         let beats = start("cluster:beats".into(), Box::new(move || beating.beat()))?;
         let network = Network::new(options.process, facts.workers, data);
         Ok((Self { links, beats: Some(beats) }, network))
+    }
+
+    /// This process as messages name it.
+    pub(crate) fn name(&self) -> String {
+        self.links.options.name(self.links.options.process)
     }
 
     /// Whether this process leads.
@@ -132,24 +140,26 @@ impl Cluster {
     }
 
     /// Tells the others that this process has failed. They stop at once.
-    pub(crate) fn fail(mut self, fault: &Fault) {
+    pub(crate) fn fail(&self, fault: &Fault) {
         let anew = fault.error.to_resolve().map(|resolved| Anew {
             stage: fault.stage.clone(),
             message: fault.error.to_string(),
             resolved: resolved.clone(),
         });
         self.links.tell(&Message::Failed { fault: fault.to_string(), anew });
-        self.end();
+        self.links.voices().for_each(Voice::end);
     }
 
     /// Tells the others that this process's workers have ended in order, and waits until theirs have, too.
     ///
     /// # Errors
     /// One of them fails or vanishes first.
-    pub(crate) fn finish(mut self) -> Result<(), Fault> {
-        let links = self.links.clone();
+    pub(crate) fn finish(self) -> Result<(), Fault> {
+        let links = &self.links;
         links.tell(&Message::Finished { snapshot: links.snapshot(), drained: links.stop.is_asked() });
-        let others = links.peers.iter().flatten().count();
+        // Whoever has heard that does not listen any more.
+        links.voices().for_each(Voice::end);
+        let others = links.voices().count();
         let mut state = links.state.lock().unwrap_or_else(PoisonError::into_inner);
         while state.finished.len() < others {
             if let Some(fault) = links.faults.take() {
@@ -157,34 +167,37 @@ impl Cluster {
             }
             state = links.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
-        drop(state);
-        self.end();
         Ok(())
     }
+}
 
-    fn end(&mut self) {
+impl Drop for Cluster {
+    /// What was said last still goes out, as far as the others listen.
+    fn drop(&mut self) {
         self.links.over.store(true, Ordering::SeqCst);
         if let Some(beats) = self.beats.take() {
             beats.thread().unpark();
             // It does not panic; and if it did, there would be nothing left to do.
             let _ = beats.join();
         }
-        for stream in self.links.peers.iter().flatten() {
-            // What was sent still arrives. A connection that is closed already is fine.
-            let _ = stream.lock().unwrap_or_else(PoisonError::into_inner).shutdown(Shutdown::Write);
+        let deadline = Instant::now() + LAST_WORDS;
+        for voice in self.links.voices() {
+            voice.end();
+            voice.wait(deadline);
         }
     }
 }
 
 impl Links {
-    /// Sends to all others. Who cannot be reached is noticed by whoever listens to it.
+    fn voices(&self) -> impl Iterator<Item = &Voice> {
+        self.voices.iter().flatten()
+    }
+
+    /// Says something to all others.
     fn tell(&self, message: &Message) {
-        for (process, stream) in self.peers.iter().enumerate() {
-            if let Some(stream) = stream
-                && let Err(error) = send(&stream.lock().unwrap_or_else(PoisonError::into_inner), message)
-            {
-                tracing::debug!(%error, "{} does not hear", self.options.name(process));
-            }
+        match frame(message) {
+            Ok(frame) => self.voices().for_each(|voice| voice.say(frame.clone())),
+            Err(error) => tracing::error!(%error, "the other processes could not be told"),
         }
     }
 
@@ -206,25 +219,30 @@ impl Links {
                 self.tell(&Message::Control(control));
             }
             drop(controlled);
-            self.tell(&Message::Beat(self.snapshot()));
+            let snapshot = Arc::new(self.snapshot());
+            self.voices().for_each(|voice| voice.beat(snapshot.clone()));
             thread::park_timeout(BEAT);
         }
     }
 
     fn listen(&self, process: usize, mut incoming: Incoming) {
-        let mut heard = Instant::now();
+        let since = Instant::now();
+        // Whoever has not met all others yet says nothing. It may have begun to wait later than this process.
+        let mut heard: Option<Instant> = None;
         loop {
             match incoming.next() {
                 Ok(None) if self.over.load(Ordering::SeqCst) => return,
-                Ok(None) if heard.elapsed() > SILENCE => {
-                    let seconds = SILENCE.as_secs();
-                    return self.lost(
-                        process,
-                        format!("was not heard of for {seconds} s"),
-                        "it hangs, or the network is cut",
-                    );
+                Ok(None) => {
+                    let (silent, longest, what) = match heard {
+                        Some(heard) => (heard.elapsed(), SILENCE, "was not heard of"),
+                        None => (since.elapsed(), self.options.wait + SILENCE, "has not begun"),
+                    };
+                    if silent > longest {
+                        let what = format!("{what} for {} s", longest.as_secs_f64());
+                        return self.lost(process, what, "it hangs, or the network is cut");
+                    }
+                    continue;
                 }
-                Ok(None) => continue,
                 Ok(Some(Message::Failed { anew: Some(anew), .. })) => {
                     let error = StageError::user(anew.message).resolved(anew.resolved);
                     return self.raise(Fault { stage: anew.stage, epoch: None, error });
@@ -261,7 +279,7 @@ impl Links {
                     );
                 }
             }
-            heard = Instant::now();
+            heard = Some(Instant::now());
         }
     }
 

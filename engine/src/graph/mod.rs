@@ -17,6 +17,7 @@ mod messages;
 mod mint;
 mod offload;
 mod passed;
+mod restored;
 mod sink;
 mod source;
 mod transform;
@@ -24,6 +25,7 @@ mod transform;
 pub(crate) use commit::CommitLink;
 pub(crate) use messages::Minted;
 pub(crate) use passed::{Place, place};
+pub(crate) use restored::Restored;
 pub(crate) use transform::panic_text;
 
 use std::cell::Cell;
@@ -31,7 +33,6 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use arrow::record_batch::RecordBatch;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::DistributorPact;
 use timely::dataflow::operators::generic::Operator as _;
@@ -61,8 +62,7 @@ pub(crate) struct Process {
     pub(crate) progress: Arc<Progress>,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) shared: Shared,
-    /// State rows by stage, as of the last complete epoch.
-    pub(crate) state: BTreeMap<String, Arc<Vec<RecordBatch>>>,
+    pub(crate) restored: Restored,
     pub(crate) state_logs: BTreeMap<String, StateLog>,
     /// The first epoch that this run may open.
     pub(crate) first_epoch: Epoch,
@@ -175,7 +175,7 @@ impl<'scope> Renderer<'_, 'scope> {
                 return Ok(());
             }
             (Role::Operator, Stage::Operator(operator)) => {
-                let state = process.state.get(&stage.name).cloned().unwrap_or_default();
+                let state = process.restored.take(&stage.name);
                 let log = process.state_logs.get(&stage.name).cloned();
                 let rendered = outer.region_named(&Place::Stage(index).name(), |inner| {
                     let inputs = inputs.into_iter().map(|s| s.enter(inner)).collect();

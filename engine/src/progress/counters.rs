@@ -25,12 +25,20 @@ pub(crate) struct WorkerProgress {
 /// What left each stage, by epoch and stage.
 pub(crate) type Flows = BTreeMap<Epoch, Vec<Flow>>;
 
-/// What left a stage in an epoch.
+/// What left a stage in an epoch. Processes tell each other twice a second: without what is zero, as most is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Flow {
+    #[serde(skip_serializing_if = "is_zero")]
     pub(crate) rows: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     pub(crate) bytes: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     pub(crate) rejects: u64,
+}
+
+fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
 }
 
 impl Flow {
@@ -58,19 +66,29 @@ struct Counters {
 
 /// The numbers of a stage on a worker, at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Counts {
+    #[serde(skip_serializing_if = "is_zero")]
     pub(crate) rows_in: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     pub(crate) rows_out: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     pub(crate) bytes_out: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     pub(crate) rejects: u64,
     /// See `Counters`.
+    #[serde(skip_serializing_if = "is_zero")]
     pub(crate) underway: i64,
     /// Rows and bytes that wait for the stage's own threads and tasks.
+    #[serde(skip_serializing_if = "is_zero")]
     pub(crate) waiting_rows: u64,
+    #[serde(skip_serializing_if = "is_zero")]
     pub(crate) waiting_bytes: u64,
     /// Nanoseconds of the worker's thread and the stage's own threads and tasks.
+    #[serde(skip_serializing_if = "is_zero")]
     pub(crate) busy: u64,
     /// `None` when the stage is finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) frontier: Option<Epoch>,
 }
 

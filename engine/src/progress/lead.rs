@@ -68,6 +68,18 @@ impl LeadSnapshot {
     pub(super) fn run_id(&self) -> &str {
         &self.run_id
     }
+
+    /// The same with those complete epochs only that come after this one.
+    pub(super) fn after(&self, epoch: Epoch) -> Self {
+        let mut news = self.clone();
+        news.records.retain(|r| r.epoch > epoch);
+        news
+    }
+
+    /// The newest complete epoch that it tells of.
+    pub(super) fn newest(&self) -> Option<Epoch> {
+        self.records.last().map(|r| r.epoch)
+    }
 }
 
 impl Lead {

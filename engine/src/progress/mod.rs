@@ -34,7 +34,7 @@ pub(crate) use event::{Passed, logger as passed_logger};
 pub(crate) use lead::Lead;
 pub(crate) use observe::observe;
 pub use rates::Point;
-pub(crate) use snapshot::Snapshot;
+pub(crate) use snapshot::{Snapshot, Told};
 pub(crate) use status::Circumstances;
 pub use status::{
     BacklogStatus, EdgeStatus, EpochsStatus, FaultStatus, Lag, Metric, RunState, StageCondition, StageStatus, Status,

@@ -31,7 +31,30 @@ pub(crate) struct Snapshot {
     pub(super) lead: Option<LeadSnapshot>,
 }
 
+/// What another process has been told: it need not be told again.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    flows: Flows,
+    /// The newest complete epoch that was told of.
+    newest: Epoch,
+}
+
 impl Snapshot {
+    /// What of this is new to a process that was told so much before. It is told then.
+    pub(crate) fn news(&self, told: &mut Told) -> Self {
+        let before = std::mem::replace(&mut told.flows, self.flows.clone());
+        let flows = self.flows.iter().filter(|(epoch, flow)| before.get(epoch) != Some(flow));
+        let lead = self.lead.as_ref().map(|lead| lead.after(told.newest));
+        told.newest = lead.as_ref().and_then(LeadSnapshot::newest).unwrap_or(told.newest);
+        Self {
+            workers: self.workers.clone(),
+            flows: flows.map(|(epoch, flow)| (*epoch, flow.clone())).collect(),
+            waits: self.waits.clone(),
+            measured: self.measured.clone(),
+            lead,
+        }
+    }
+
     /// The epoch before which its workers have nothing more to tell.
     pub(super) fn passed(&self) -> Epoch {
         let frontiers = self.workers.values().flatten().map(|counts| counts.frontier.unwrap_or(Epoch::MAX));
@@ -77,5 +100,52 @@ impl Progress {
             snapshot.flows = flows;
         }
         others.insert(process, snapshot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::counters::Flow;
+    use super::*;
+
+    /// A process of so many workers that follows, with a plan of ten stages, at some epoch.
+    fn at(epoch: Epoch, workers: usize) -> Snapshot {
+        let counts = Counts {
+            rows_in: epoch * 123_456,
+            rows_out: epoch * 123_456,
+            bytes_out: epoch * 12_345_678,
+            busy: epoch * 1_234_567_890,
+            frontier: Some(epoch + 1),
+            ..Counts::default()
+        };
+        let flow = |of: Epoch| vec![Flow { rows: 123_456 + of, bytes: 12_345_678, rejects: 0 }; 10];
+        Snapshot {
+            workers: (0..workers).map(|w| (w, vec![counts; 10])).collect(),
+            flows: (epoch.saturating_sub(TOLD)..=epoch).map(|of| (of, flow(of))).collect(),
+            ..Snapshot::default()
+        }
+    }
+
+    #[test]
+    fn what_was_told_is_not_told_again_and_nothing_is_missing() {
+        let mut told = Told::default();
+        let mut heard = Flows::new();
+        for epoch in 1_000..1_050 {
+            let snapshot = at(epoch, 4);
+            let news = snapshot.news(&mut told);
+            if epoch > 1_000 {
+                assert_eq!(news.flows.keys().collect::<Vec<_>>(), [&epoch]);
+                let bytes = serde_json::to_vec(&news).unwrap().len();
+                assert!(bytes < 6_000, "{bytes} bytes twice a second to each process");
+            }
+            let json = serde_json::to_vec(&news).unwrap();
+            heard.append(&mut serde_json::from_slice::<Snapshot>(&json).unwrap().flows);
+            assert!(snapshot.flows.iter().all(|(epoch, flow)| heard.get(epoch) == Some(flow)));
+            assert!(snapshot.news(&mut told).flows.is_empty());
+        }
+        // An epoch of which more has come is told once more, as a whole.
+        let mut more = at(1_049, 4);
+        more.flows.get_mut(&1_049).unwrap()[3].rejects = 1;
+        assert_eq!(more.news(&mut told).flows.keys().collect::<Vec<_>>(), [&1_049]);
     }
 }

@@ -54,8 +54,8 @@ impl Terminal {
     }
 
     /// Takes the live part off the screen.
-    pub(crate) fn end(self) {
-        if let Some(bar) = self.live {
+    pub(crate) fn end(&mut self) {
+        if let Some(bar) = self.live.take() {
             bar.finish_and_clear();
         }
     }

@@ -1,39 +1,35 @@
 //! Runs a plan: joins the cluster, prepares, starts the workers, watches, stops.
 
+mod end;
 mod handle;
+mod mark;
 mod prepare;
 mod worker;
 
 pub use handle::{Control, RunHandle};
+pub(crate) use mark::Mark;
 pub(crate) use prepare::{Owned, own};
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::bridge::FaultCell;
-use crate::checkpoint::{Kept, Records, note_end};
-use crate::cluster::{Cluster, ClusterOptions, Facts, Network};
-use crate::events::EventLog;
+use crate::cluster::{Cluster, ClusterOptions, Facts, Network, build};
 use crate::graph::{Process, panic_text};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::stage::{Fault, StageError};
+use end::Tasks;
 
-/// After a fault a commit that is under way may take so long.
-const LONGEST_END: Duration = Duration::from_secs(3);
-/// So long noting it may take.
-const LONGEST_NOTE: Duration = Duration::from_secs(1);
-/// And so long the event log, which tells more.
-const LONGEST_LAST_EVENT: Duration = Duration::from_secs(2);
-/// When nothing has failed there is time.
-const LONGEST_EVENTS: Duration = Duration::from_secs(10);
 /// After a fault in a cluster workers may take so long: one that waits for another process would wait for ever.
 const WAY_OUT: Duration = Duration::from_millis(500);
+
+/// Between two looks at how the run goes.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// How a plan is run.
 #[derive(Debug, Clone)]
@@ -95,7 +91,7 @@ impl Stop {
 }
 
 /// Runs a plan until everything that is there is processed, or `stop` asks, or a stage fails. `look` is called a few
-/// times a second on the calling thread.
+/// times a second on the calling thread, and once with the fault, as soon as there is one: what follows takes time.
 ///
 /// # Errors
 /// The first fault. Nothing of an epoch that is not complete is visible, or it will be completed by the next run.
@@ -105,7 +101,7 @@ pub fn run(
     runtime: &tokio::runtime::Runtime,
     handle: &RunHandle,
     stop: &Stop,
-    look: impl FnMut(),
+    mut look: impl FnMut(Option<&Fault>),
 ) -> Result<Ended, Fault> {
     let progress = &handle.progress();
     let run = Run { plan, options, runtime, handle, progress, stop, faults: FaultCell::default() };
@@ -115,58 +111,27 @@ pub fn run(
             () = stop.asked() => Ok(None),
             joined = run.join() => joined.map(Some),
         }
-    })?;
+    });
+    let joined = joined.inspect_err(|fault| look(Some(fault)))?;
     let Some((cluster, network)) = joined else { return Ok(Ended::Drained) };
     let mut tasks = Tasks::default();
-    let outcome = run.workers(cluster.as_ref(), network, look, &mut tasks);
+    let outcome = run.workers(cluster.as_ref(), network, &mut look, &mut tasks);
     match (outcome, cluster) {
         (Err(fault), cluster) => {
-            // The others need not wait for what is under way here.
-            if let Some(cluster) = cluster {
+            let in_cluster = cluster.is_some();
+            // The others need not wait for what is under way here, nor people for what a store does not answer.
+            if let Some(cluster) = &cluster {
                 cluster.fail(&fault);
             }
-            runtime.block_on(tasks.end(handle, Some(&fault)));
+            look(Some(&fault));
+            drop(cluster);
+            runtime.block_on(tasks.end_after(handle, &fault, in_cluster));
             Err(fault)
         }
         (Ok(()), cluster) => {
-            runtime.block_on(tasks.end(handle, None));
-            cluster.map_or(Ok(()), Cluster::finish)?;
+            runtime.block_on(tasks.end(handle));
+            cluster.map_or(Ok(()), Cluster::finish).inspect_err(|fault| look(Some(fault)))?;
             Ok(if stop.is_asked() { Ended::Drained } else { Ended::Complete })
-        }
-    }
-}
-
-/// What may still be at work when the workers have ended.
-#[derive(Default)]
-struct Tasks {
-    kept: Option<(Kept, Records)>,
-    events: Option<EventLog>,
-    committing: Arc<Mutex<Option<JoinHandle<()>>>>,
-}
-
-impl Tasks {
-    /// Lets commits and upkeep come to their end, then gives the lease back: whoever has it next must be alone. After a
-    /// fault they are waited for a little; if that is not enough, the lease expires.
-    async fn end(self, run: &RunHandle, fault: Option<&Fault>) {
-        let committing = self.committing.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = committing {
-            let longest = if fault.is_some() { LONGEST_END } else { Duration::MAX };
-            if tokio::time::timeout(longest, task).await.is_err() {
-                return;
-            }
-        }
-        if let Some((kept, records)) = self.kept {
-            // A store that is the reason for the fault must not keep the process from ending.
-            let noted = tokio::time::timeout(LONGEST_NOTE, note_end(&records, &run.last_run(fault))).await;
-            if let Ok(Err(error)) = noted {
-                tracing::debug!(%error, "how the run has ended could not be noted");
-            }
-            if let Some(events) = self.events {
-                let failed = fault.is_some_and(|f| f.error.to_resolve().is_none());
-                let longest = if failed { LONGEST_LAST_EVENT } else { LONGEST_EVENTS };
-                events.end(run.last_event(fault), longest).await;
-            }
-            kept.release().await;
         }
     }
 }
@@ -186,7 +151,7 @@ impl Run<'_> {
     async fn join(&self) -> Result<(Option<Cluster>, Option<Network>), Fault> {
         let Some(options) = &self.options.cluster else { return Ok((None, None)) };
         let facts = Facts {
-            version: env!("CARGO_PKG_VERSION").into(),
+            build: build(),
             pipeline: self.plan.pipeline.clone(),
             plan: self.plan.hash.clone(),
             processes: options.hosts.count(),
@@ -201,21 +166,38 @@ impl Run<'_> {
         let handle = self.runtime.handle();
         if let Some(cluster) = cluster.filter(|c| !c.leads()) {
             let start = cluster.wait_for_start()?;
-            return self.runtime.block_on(prepare::follow(self.progress, self.options, handle, &self.faults, &start));
+            let following = async {
+                start.mark.find(self.plan, &cluster.name()).await?;
+                prepare::follow(self.progress, self.options, handle, &self.faults, &start).await
+            };
+            return self.runtime.block_on(self.unless_failed(following));
         }
         let led = prepare::lead(self.options, handle, self.handle, self.stop, &self.faults, tasks);
-        let (process, start) = self.runtime.block_on(led)?;
+        let (process, start) = self.runtime.block_on(self.unless_failed(led))?;
         if let Some(cluster) = cluster {
             cluster.start(start);
         }
         Ok(process)
     }
 
+    /// Gives up what may wait for a store for minutes when another process has failed meanwhile.
+    async fn unless_failed<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        tokio::pin!(work);
+        loop {
+            if let Ok(done) = tokio::time::timeout(LOOK, &mut work).await {
+                return done;
+            }
+            if let Some(fault) = self.faults.take() {
+                return Err(fault);
+            }
+        }
+    }
+
     fn workers(
         &self,
         cluster: Option<&Cluster>,
         network: Option<Network>,
-        mut look: impl FnMut(),
+        look: &mut impl FnMut(Option<&Fault>),
         tasks: &mut Tasks,
     ) -> Result<(), Fault> {
         let process = self.prepare(cluster, tasks)?;
@@ -233,9 +215,9 @@ impl Run<'_> {
         });
         let mut failed_at = None;
         let joined = loop {
-            match all_ended.recv_timeout(Duration::from_millis(100)) {
+            match all_ended.recv_timeout(LOOK) {
                 Ok(joined) => break joined,
-                Err(RecvTimeoutError::Timeout) => look(),
+                Err(RecvTimeoutError::Timeout) => look(None),
                 Err(RecvTimeoutError::Disconnected) => break Ok(Vec::new()),
             }
             if cluster.is_some()
@@ -245,7 +227,7 @@ impl Run<'_> {
                 break Ok(Vec::new());
             }
         };
-        look();
+        look(None);
         match joined {
             Ok(workers) => workers.into_iter().filter_map(Result::err).for_each(|p| worker::panicked(&self.faults, &p)),
             Err(panic) => worker::panicked(&self.faults, panic_text(panic.as_ref())),

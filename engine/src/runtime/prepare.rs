@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future;
 use tracing::Instrument;
 
-use super::{RunHandle, RunOptions, Stop, Tasks};
+use super::{Mark, RunHandle, RunOptions, Stop, Tasks};
 use crate::bridge::{FaultCell, Pressure};
 use crate::checkpoint::{
     CheckpointStore, Completion, Coordinator, Holder, Kept, LastRun, Lease, Listing, Minter, Records, StateLog,
@@ -14,7 +14,7 @@ use crate::checkpoint::{
 };
 use crate::cluster::Start;
 use crate::events::{Event, EventLog};
-use crate::graph::{Lead, Process, context};
+use crate::graph::{Lead, Process, Restored, context};
 use crate::plan::Plan;
 use crate::progress::Progress;
 use crate::stage::{Fault, Shared, Source, Stage, StageError};
@@ -81,12 +81,16 @@ pub(super) async fn lead(
         let resolved = stage.outputs.resolved.as_ref().map(|r| &r.value);
         events.send(Event::schema(&stage.name, "recorded: it is the same in all runs to come".into(), resolved));
     }
+    let mark = match &options.cluster {
+        Some(_) => Mark::leave(plan, &records, &lease, &instance).await?,
+        None => Mark::default(),
+    };
     let store = CheckpointStore::new(records, instance, lease);
     let mut history = store.history().await.map_err(checkpoint)?;
     if let Some(completed) = &history.completed {
         progress.restored(completed);
     }
-    let start = Start { first_epoch: history.completed_epoch() + 1, completed: history.completed.clone() };
+    let start = Start { mark, first_epoch: history.completed_epoch() + 1, completed: history.completed.clone() };
     let mut process = follow(progress, options, runtime, faults, &start).await?;
     let led = build_led(&process, options.workers)?;
     let logs = process.state_logs.values().cloned().collect();
@@ -139,6 +143,7 @@ pub(super) async fn follow(
         .filter_map(|s| Some((s.name.clone(), StateLog::new(&s.name, s.outputs.state.clone()?, &location))))
         .collect();
     let state = load_state(&state_logs, start.completed.as_ref()).await?;
+    let restored = Restored::new(state, options.workers);
     Ok(Process {
         plan: plan.clone(),
         faults: faults.clone(),
@@ -146,7 +151,7 @@ pub(super) async fn follow(
         progress: progress.clone(),
         runtime: runtime.clone(),
         shared: Shared::default(),
-        state,
+        restored,
         state_logs,
         first_epoch: start.first_epoch,
         lead: Mutex::default(),
