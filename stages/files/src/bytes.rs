@@ -96,7 +96,7 @@ impl<R: Read> Read for Whole<R> {
 /// An unpacker that is made at the first read, where it may wait: it reads the header at once.
 enum Gunzip<R> {
     Packed(Option<R>),
-    Unpacked(MultiGzDecoder<BufReader<R>>),
+    Unpacked(Box<MultiGzDecoder<BufReader<R>>>),
 }
 
 impl<R: Read> Read for Gunzip<R> {
@@ -104,7 +104,8 @@ impl<R: Read> Read for Gunzip<R> {
         if let Self::Packed(packed) = self
             && let Some(packed) = packed.take()
         {
-            *self = Self::Unpacked(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, packed)));
+            let packed = BufReader::with_capacity(BUFFER, packed);
+            *self = Self::Unpacked(Box::new(MultiGzDecoder::new(packed)));
         }
         match self {
             Self::Packed(_) => Ok(0),

@@ -189,7 +189,7 @@ mod tests {
         for column in [Arc::new(text()) as ArrayRef, Arc::new(nanos())] {
             for (to, cut) in [(timestamp(), "2026-03-01T10:20:30.123456Z"), (DataType::Date32, "2026-03-01")] {
                 let schema = Arc::new(Schema::new(vec![Field::new("c", to, true)]));
-                let fitted = fit(&[column.clone()], &schema).unwrap();
+                let fitted = fit(std::slice::from_ref(&column), &schema).unwrap();
                 assert!(fitted.wrong.is_empty());
                 assert_eq!(array_value_to_string(fitted.good.column(0), 0).unwrap(), cut);
             }
