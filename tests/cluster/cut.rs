@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{WATCH, all_end, end_soon, hosts, process, start};
-use crate::support::{Bucket, Numbers, Place, Proxy, until};
+use crate::support::{Act, Bucket, Numbers, Place, Proxy, Running, until};
 
 /// Passes bytes on until it is cut.
 pub struct Wire {
@@ -114,6 +114,34 @@ fn a_store_that_is_gone_too_delays_no_end() {
             assert!(done.err.contains(&format!("process {victim} ({}) is gone", hosts[victim])), "{}", done.err);
         }
         proxy.refuse(false);
+    }
+    all_end(start(&numbers, 2, &[]), 0);
+    numbers.assert_exact();
+}
+
+/// A commit that takes longer than there is time is left as it is, and the next start finds out what became of it.
+#[test]
+fn a_commit_that_takes_too_long_delays_no_end() {
+    let (mut numbers, proxy, complete) = in_a_bucket("slow-commit");
+    numbers.feed(2);
+    let hosts = hosts(2);
+    let start_one = |p| process(&numbers, &hosts, p, &WATCH).env("AWS_ENDPOINT_URL", &proxy.url()).start();
+    let running = vec![start_one(0), start_one(1)];
+    until("all that is there is complete", || complete(&numbers) == 1);
+    for (method, part) in
+        [("GET", "first%2F_delta_log"), ("GET", "/lake/first/_delta_log/"), ("PUT", "/lake/first/_delta_log/")]
+    {
+        proxy.rule(method, part, Act::Delay(Duration::from_secs(20)), usize::MAX);
+    }
+    numbers.feed(2);
+    until("the commit is under way", || proxy.hits() > 0);
+    let since = Instant::now();
+    let [zero, one] = <[Running; 2]>::try_from(running).ok().unwrap();
+    one.signal("KILL");
+    one.end();
+    for done in end_soon(vec![zero], since) {
+        assert!(done.err.contains(&format!("process 1 ({}) is gone", hosts[1])), "{}", done.err);
+        assert!(!done.err.contains("panicked"), "{}", done.err);
     }
     all_end(start(&numbers, 2, &[]), 0);
     numbers.assert_exact();

@@ -12,7 +12,7 @@ fn one_that_meets_another_late_is_not_taken_for_dead() {
     numbers.feed(4);
     let hosts = hosts(3);
     // Process 0 knows both long before they know each other.
-    let wire = Wire::after(&hosts[1], Duration::from_secs(6));
+    let wire = Wire::after(&hosts[1], Duration::from_secs(12));
     let seen_by_two = [hosts[0].clone(), wire.address.clone(), hosts[2].clone()];
     let running = vec![
         process(&numbers, &hosts, 0, &[]).start(),

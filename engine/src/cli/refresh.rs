@@ -66,7 +66,8 @@ pub(super) fn refresh(cli: &Cli<'_>, arguments: &RefreshArguments) -> u8 {
     let options = RunOptions { workers, ..RunOptions::default() };
     // What stages had resolved may be gone, so the plan is made anew.
     let code = go(cli, &arguments.spec, &runtime, &options, &stop, Show::Text, &HttpArguments::default());
-    runtime.shutdown_background();
+    // As after `run`.
+    std::mem::forget(runtime);
     code
 }
 

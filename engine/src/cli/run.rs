@@ -55,8 +55,9 @@ pub(super) fn run(cli: &Cli<'_>, arguments: &RunArguments) -> u8 {
     let watch = arguments.watch.then_some(arguments.interval);
     let options = RunOptions { workers, watch, cluster, ..RunOptions::default() };
     let code = go(cli, &arguments.spec, &runtime, &options, &stop, arguments.progress, &arguments.http);
-    // After a fault a task may be at work that nobody waits for.
-    runtime.shutdown_background();
+    // After a fault a task may be at work that nobody waits for. It ends with the process: cancelled before, it would take
+    // along the thread that waits for it, which tells everybody.
+    std::mem::forget(runtime);
     code
 }
 
