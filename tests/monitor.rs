@@ -64,9 +64,18 @@ fn an_epoch_is_told_as_one_json_object() {
     let versions = epochs.iter().map(|e| {
         e["sinks"].as_array().unwrap().iter().find(|s| s["description"] == "first").unwrap()["version"].clone()
     });
-    assert_eq!(versions.collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(versions.collect::<Vec<_>>(), versions_of_epochs(&numbers.place.url("lake/first")));
     // Nothing new: nothing is told.
     assert_eq!(numbers.call(&["--progress", "json"]).ok(), "");
+}
+
+/// The versions that hold an epoch, oldest first; upkeep makes others.
+fn versions_of_epochs(table: &str) -> Vec<u64> {
+    let commits = crate::support::history(table);
+    let mut versions: Vec<u64> =
+        commits.iter().filter(|c| !c["epoch"].is_null()).filter_map(|c| c["version"].as_u64()).collect();
+    versions.sort_unstable();
+    versions
 }
 
 #[test]
@@ -155,10 +164,10 @@ fn what_is_shown_is_what_the_tables_hold() {
     assert_eq!(rows_of_workers, 70);
     for table in status["tables"].as_array().unwrap() {
         let stage = table["stage"].as_str().unwrap();
-        let commits = crate::support::history(table["url"].as_str().unwrap());
-        let newest = commits.iter().filter_map(|c| c["epoch"].as_u64()).max();
+        let url = table["url"].as_str().unwrap();
+        let newest = crate::support::history(url).iter().filter_map(|c| c["epoch"].as_u64()).max();
         assert_eq!(table["epoch"].as_u64(), newest, "{stage}");
-        assert_eq!(table["version"].as_u64(), commits.iter().filter_map(|c| c["version"].as_u64()).max(), "{stage}");
+        assert_eq!(table["version"].as_u64(), versions_of_epochs(url).pop(), "{stage}");
     }
     assert_eq!(read(&numbers.place.url("lake/first")).rows.len(), 70);
     assert_eq!(served.get("/api/epochs").json().as_array().unwrap().len(), 4);
